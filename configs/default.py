@@ -1,0 +1,134 @@
+"""Every key of a run, with meaning, unit and allowed values. The other files only change values.
+
+Two scales, chosen after the file's name (--config=configs/noise.py:paper):
+  paper   the official protocol of DARTS on CIFAR-10 (Liu et al. 2019), cnn/train_search.py and
+          cnn/train.py, to the letter
+  laptop  the same with small networks and images, for a CPU
+  auto    (default) laptop where JAX runs on CPU, paper on TPU and GPU
+Single keys are changed on the command line: --config.search.epochs=10.
+"""
+
+import jax
+from ml_collections import ConfigDict
+
+SCALES = ('auto', 'laptop', 'paper')
+
+
+def get_config(scale='auto'):
+  """The config of a scale. Raises ValueError for another name."""
+  if scale not in SCALES:
+    raise ValueError(f'--config=FILE:{scale}; allowed after the colon: {", ".join(SCALES)}')
+  if scale == 'auto':
+    scale = 'laptop' if jax.default_backend() == 'cpu' else 'paper'
+  config = paper()
+  if scale == 'laptop':
+    shrink(config)
+  return config
+
+
+def paper():
+  """The official protocol."""
+  config = ConfigDict()
+
+  config.seed = 2  # of everything random; 0 to 2**31 - 1
+  config.scale = 'paper'  # which scale the values below belong to; set by get_config alone
+  config.dtype = 'float32'  # of activations: float32 or bfloat16; parameters are always float32
+  # '' = search for one; a published name such as PC_DARTS_cifar; a file genotype.json; the workdir
+  # of an earlier search. Anything but '' skips the search.
+  config.genotype = ''
+
+  # Real images: what the found network is trained and tested on, and what the sources random_labels
+  # and real show to the search.
+  config.data = data = ConfigDict()
+  data.path = 'tfds:cifar10'  # 'digits' (bundled), a file x.npz, or 'tfds:NAME'
+  data.tfds_dir = ''  # folder that TFDS data sets were prepared in; '' = TFDS's own default
+  data.size = 32  # height and width in pixels that images are resized to; 0 = as stored
+
+  # What the search sees.
+  config.source = source = ConfigDict()
+  source.name = 'noise'  # noise, random_labels or real; see unrealnas_jax.data.SOURCES
+  source.examples = 50_000  # noise: number of different images; else all training images are used
+  source.size = 32  # noise: height and width in pixels
+  source.channels = 3  # noise: channels of an image
+  source.classes = 10  # noise and random_labels: number of classes, at least 2
+
+  # How the architecture is learned.
+  config.method = method = ConfigDict()
+  method.name = 'darts'  # see unrealnas_jax.methods.METHODS
+  method.arch_lr = 3e-4  # Adam's learning rate, constant
+  method.arch_betas = (0.5, 0.999)  # Adam's two decay rates, each from 0 to below 1
+  method.arch_weight_decay = 1e-3  # L2, added to the gradient before Adam (this is not AdamW)
+
+  # Training of the supernet's weights by SGD with momentum.
+  config.search = search = ConfigDict()
+  search.space = 'darts'  # see unrealnas_jax.spaces.SPACES
+  search.channels = 16  # width of the first cell; doubles at both reductions
+  search.cells = 8  # the two at 1/3 and 2/3 of the depth reduce
+  search.batch = 64  # images a step over all devices, which must divide it
+  search.epochs = 50  # passes over the half of the data that trains the weights
+  search.train_portion = 0.5  # fraction of the data for the weights, the rest: architecture
+  search.lr = 0.025  # learning rate in the first epoch; cosine over epochs
+  search.lr_end = 0.001  # what the cosine goes down to; at most lr
+  search.momentum = 0.9  # 0 to below 1
+  search.weight_decay = 3e-4  # L2, added to the clipped gradient before momentum
+  search.clip = 5.0  # largest L2 norm of the whole gradient; above 0
+  search.augment = ConfigDict()
+  search.augment.pad = 4  # random crop after padding by this many pixels; 0 = no crop
+  search.augment.flip = True  # mirror half of the images left to right
+  search.augment.cutout = 0  # side in pixels of a square set to zero; 0 = none
+  search.steps_per_call = 1  # steps that one call of the device runs; at least 1
+
+  # Training of the found network from scratch, on real images, then its test accuracy.
+  config.retrain = retrain = ConfigDict()
+  retrain.channels = 36  # width of the first cell
+  retrain.cells = 20  # the two at 1/3 and 2/3 of the depth reduce
+  retrain.batch = 96  # images a step over all devices, which must divide it
+  retrain.epochs = 600  # passes over the training images; 0 = no retraining
+  retrain.stem = 'cifar'  # cifar (full resolution) or imagenet (1/8 of height and width)
+  retrain.lr = 0.025  # learning rate in the first epoch; cosine over epochs
+  retrain.lr_end = 0.0  # what the cosine goes down to; at most lr
+  retrain.momentum = 0.9  # 0 to below 1
+  retrain.weight_decay = 3e-4  # L2, added to the clipped gradient before momentum
+  retrain.clip = 5.0  # largest L2 norm of the whole gradient; above 0
+  retrain.auxiliary = 0.4  # weight of the auxiliary head's loss; 0 = no auxiliary head
+  retrain.drop_path = 0.2  # probability to drop an edge, reached linearly at the end; below 1
+  retrain.augment = ConfigDict()
+  retrain.augment.pad = 4  # pixels of padding before a random crop; 0 = no crop
+  retrain.augment.flip = True  # mirror half of the images left to right
+  retrain.augment.cutout = 16  # side in pixels of a square set to zero; 0 = none
+
+  config.checkpoint = ConfigDict()
+  config.checkpoint.every = 0  # steps between checkpoints; 0 = one an epoch
+  config.checkpoint.keep = 3  # how many of the last ones stay
+  config.log_every = 50  # steps between lines of metrics.jsonl
+  return config
+
+
+def shrink(config):
+  """Makes the paper's config the laptop's."""
+  config.scale = 'laptop'
+  config.data.path = 'digits'
+  config.data.size = 16
+
+  config.source.examples = 1_000
+  config.source.size = 16
+  config.source.channels = 1
+
+  search = config.search
+  search.channels = 8
+  search.cells = 5
+  search.batch = 32
+  search.epochs = 5
+  search.augment.pad = 2
+  search.augment.flip = False  # a mirrored digit is none
+
+  retrain = config.retrain
+  retrain.channels = 12
+  retrain.cells = 5
+  retrain.batch = 64
+  retrain.epochs = 15
+  retrain.drop_path = 0.1
+  retrain.augment.pad = 2
+  retrain.augment.flip = False
+  retrain.augment.cutout = 0
+  config.log_every = 10

@@ -1,0 +1,19 @@
+"""Search on Gaussian noise with random labels, then train the found network on real images.
+
+Paper: UnrealNAS (arXiv 2205.02162), its source without any image: noise; the search is first-order
+DARTS (Liu et al. 2019).
+
+  python -m unrealnas_jax.main --config=configs/noise.py          # laptop on CPU, else paper
+  python -m unrealnas_jax.main --config=configs/noise.py:paper
+
+Time (laptop): to be filled in from a run.
+Time (paper): to be filled in from a run.
+"""
+
+from configs import default
+
+
+def get_config(scale='auto'):
+  config = default.get_config(scale)
+  config.source.name = 'noise'
+  return config

@@ -1,0 +1,19 @@
+"""Search on real images with one fixed random label each, then train what it found on true labels.
+
+Paper: UnrealNAS (arXiv 2205.02162), its source of real images with random labels; random labels
+in search are also RLNAS (Zhang et al. 2021). The search is first-order DARTS (Liu et al. 2019).
+
+  python -m unrealnas_jax.main --config=configs/random_labels.py  # laptop on CPU, else paper
+  python -m unrealnas_jax.main --config=configs/random_labels.py:paper
+
+Time (laptop): to be filled in from a run.
+Time (paper): to be filled in from a run.
+"""
+
+from configs import default
+
+
+def get_config(scale='auto'):
+  config = default.get_config(scale)
+  config.source.name = 'random_labels'
+  return config

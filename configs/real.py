@@ -1,0 +1,18 @@
+"""Search on real images with true labels, then train: the usual pipeline, to compare with.
+
+Paper: DARTS, first order (Liu et al. 2019).
+
+  python -m unrealnas_jax.main --config=configs/real.py           # laptop on CPU, else paper
+  python -m unrealnas_jax.main --config=configs/real.py:paper
+
+Time (laptop): to be filled in from a run.
+Time (paper): to be filled in from a run.
+"""
+
+from configs import default
+
+
+def get_config(scale='auto'):
+  config = default.get_config(scale)
+  config.source.name = 'real'
+  return config

@@ -1,0 +1,29 @@
+"""Settings of all tests: four virtual devices, and no silent broadcasting between ranks."""
+
+import pathlib
+
+import jax
+
+jax.config.update('jax_num_cpu_devices', 4)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+GOLDEN = pathlib.Path(__file__).with_name('golden')
+
+
+def pytest_addoption(parser):
+  parser.addoption(
+    '--golden-dir',
+    type=pathlib.Path,
+    default=GOLDEN,
+    help='folder of npz files computed by the official codes; each is checked by its kind',
+  )
+
+
+def pytest_generate_tests(metafunc):
+  """Gives golden tests one case for each npz in --golden-dir."""
+  if 'golden_path' in metafunc.fixturenames:
+    folder = metafunc.config.getoption('--golden-dir')
+    paths = sorted(folder.glob('*.npz'))
+    if not paths:
+      raise ValueError(f'--golden-dir={folder} holds no npz file')
+    metafunc.parametrize('golden_path', paths, ids=[path.stem for path in paths])

@@ -1,0 +1,211 @@
+"""The contract that every entry of SOURCES keeps, then what each source promises of its own."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from unrealnas_jax.data import SOURCES, make_source, real
+from unrealnas_jax.data.datasets import statistics
+from unrealnas_jax.data.source import example_keys
+from unrealnas_jax.data.split import Dataset, in_memory
+
+CLASSES = 5
+IMAGES = np.random.default_rng(0).integers(0, 256, (60, 6, 5, 3), np.uint8)
+LABELS = np.arange(60) % CLASSES
+KEY = jax.random.key(7)
+
+
+def config(**source):
+  values = {'name': 'noise', 'examples': 60, 'size': 5, 'channels': 3, 'classes': CLASSES}
+  return ConfigDict({'source': {**values, **source}})
+
+
+def dataset():
+  train, test = in_memory(IMAGES, LABELS), in_memory(IMAGES[:9], LABELS[:9])
+  return Dataset('made', train, test, CLASSES, (6, 5, 3), *statistics(train))
+
+
+def source(name, **changes):
+  return make_source(config(name=name, **changes), dataset())
+
+
+def call(made, indices, key=KEY):
+  return jax.tree.map(np.asarray, jax.jit(made.fn)(key, made.read(np.asarray(indices))))
+
+
+@functools.cache
+def examples(name):
+  """(source, images, labels) of all 60 examples; compiling the noise takes a second each time."""
+  made = source(name)
+  return made, *call(made, np.arange(60))
+
+
+@pytest.fixture(params=SOURCES)
+def name(request):
+  return request.param
+
+
+def test_shapes_types_and_range(name):
+  made, images, labels = examples(name)
+  assert (made.name, made.examples, made.classes) == (name, 60, CLASSES)
+  assert images.shape == (60, *made.shape)
+  assert images.dtype == np.float32
+  assert labels.shape == (60,)
+  assert labels.dtype == np.int32
+  assert set(labels) == set(range(CLASSES))
+  assert made.pad_value.shape == (3,)
+  assert made.pad_value.dtype == np.float32
+  batch = made.read(np.array([3, 59, 0, 3]))
+  assert all(isinstance(x, np.ndarray) and len(x) == 4 for x in batch.values())
+  assert batch['index'].dtype == np.int32
+  np.testing.assert_array_equal(batch['index'], [3, 59, 0, 3])
+
+
+def test_pure(name):
+  """A source made anew gives the same, in any order and after any number of calls."""
+  _, images, labels = examples(name)
+  made = source(name)
+  fn = jax.jit(made.fn)
+  for indices in (np.arange(60)[::-1], np.arange(60) // 2):
+    again, labels_again = fn(KEY, made.read(indices))
+    np.testing.assert_array_equal(again, images[indices])
+    np.testing.assert_array_equal(labels_again, labels[indices])
+
+
+@pytest.mark.parametrize('indices', [[17], np.arange(30, 37)], ids=['alone', 'seven'])
+def test_an_example_does_not_depend_on_its_batch(name, indices):
+  made, images, labels = examples(name)
+  some_images, some_labels = call(made, indices)
+  np.testing.assert_array_equal(some_images, images[indices])
+  np.testing.assert_array_equal(some_labels, labels[indices])
+
+
+def test_examples_differ(name):
+  images = examples(name)[1]
+  assert len(np.unique(images.reshape(60, -1), axis=0)) == 60
+
+
+def test_one_device_equals_four(name):
+  made, images, labels = examples(name)
+  batch = jax.tree.map(lambda x: x.reshape(4, 15, *x.shape[1:]), made.read(np.arange(60)))
+  fn = jax.pmap(made.fn, axis_name='devices', in_axes=(None, 0))
+  split_images, split_labels = fn(KEY, batch)
+  np.testing.assert_array_equal(np.reshape(split_images, images.shape), images)
+  np.testing.assert_array_equal(np.reshape(split_labels, labels.shape), labels)
+
+
+def test_runs_under_scan(name):
+  made, images, labels = examples(name)
+  batches = jax.tree.map(lambda x: x.reshape(3, 20, *x.shape[1:]), made.read(np.arange(60)))
+  _, (scanned, scanned_labels) = jax.lax.scan(lambda c, b: (c, made.fn(KEY, b)), None, batches)
+  np.testing.assert_array_equal(np.reshape(scanned, images.shape), images)
+  np.testing.assert_array_equal(np.reshape(scanned_labels, labels.shape), labels)
+
+
+@pytest.mark.parametrize('name', ['noise', 'random_labels'])
+def test_labels_are_balanced_and_their_order_depends_on_the_key(name):
+  # 6,000 labels over 5 classes: a class has 1,200 with a standard deviation of
+  # sqrt(6000 * 1/5 * 4/5) = 31; five of these bounds all five classes but once in 350,000 keys.
+  fn = jax.jit(source(name).fn)
+  index = np.arange(6000, dtype=np.int32)
+  batch = {'index': index, 'image': np.zeros((6000, 6, 5, 3), np.uint8)}
+  labels = fn(KEY, batch)[1]
+  np.testing.assert_allclose(np.bincount(labels, minlength=5), 1200, atol=5 * 31)
+  # Another key agrees by chance in one label of five: 1,200 again.
+  agree = int((fn(jax.random.key(8), batch)[1] == labels).sum())
+  assert abs(agree - 1200) < 5 * 31
+
+
+def test_image_and_label_keys_differ():
+  image_key, label_key = example_keys(KEY, 3)
+  keys = [image_key, label_key, KEY, jax.random.fold_in(KEY, 3), example_keys(KEY, 4)[0]]
+  assert len({jax.random.key_data(key).tobytes() for key in map(jnp.asarray, keys)}) == 5
+
+
+def test_noise_is_standard_normal():
+  made = source('noise', size=8)
+  images = call(made, np.arange(1000))[0]
+  # n = 1000 * 8 * 8 * 3 independent values; the standard deviations of their mean, of their
+  # variance and of their fourth moment are sqrt(1/n), sqrt(2/n) and sqrt(96/n).
+  n = images.size
+  assert abs(images.mean()) < 5 * np.sqrt(1 / n)
+  assert abs(images.var() - 1) < 5 * np.sqrt(2 / n)
+  assert abs((images**4).mean() - 3) < 5 * np.sqrt(96 / n)
+  # A pixel and its right neighbour, and the same pixel in the next image: products of two
+  # independent normals have variance 1.
+  assert abs((images[:, :, 1:] * images[:, :, :-1]).mean()) < 5 / np.sqrt(n * 7 / 8)
+  assert abs((images[1:] * images[:-1]).mean()) < 5 / np.sqrt(n * 0.999)
+
+
+def test_noise_sends_only_indices_and_needs_no_dataset():
+  made = make_source(config())
+  assert set(made.read(np.arange(3))) == {'index'}
+  assert made.shape == (5, 5, 3)
+  np.testing.assert_array_equal(made.pad_value, [0, 0, 0])
+
+
+def test_noise_by_the_definition():
+  _, images, labels = examples('noise')
+  for index in (11, 12):
+    key = jax.random.fold_in(KEY, index)
+    expected = jax.random.normal(jax.random.fold_in(key, 0), (5, 5, 3))
+    np.testing.assert_allclose(images[index], expected, rtol=1e-6)
+    assert labels[index] == int(jax.random.bits(jax.random.fold_in(key, 1))) % CLASSES
+
+
+def test_real_images_by_hand():
+  # One pixel, mean 0.5 and std 0.25: 255 -> (1 - 0.5) / 0.25 = 2, 51 -> (0.2 - 0.5) / 0.25 = -1.2.
+  mean, std = np.full(1, 0.5, np.float32), np.full(1, 0.25, np.float32)
+  for images in (np.array([255, 51], np.uint8), np.array([1, 0.2], np.float32)):
+    result = real.standardise(jnp.asarray(images.reshape(2, 1, 1, 1)), mean, std)
+    np.testing.assert_allclose(result.ravel(), [2, -1.2], rtol=1e-6)
+
+
+def test_real_is_standardised_and_keeps_its_labels():
+  made, images, labels = examples('real')
+  np.testing.assert_array_equal(labels, LABELS)
+  np.testing.assert_allclose(images.mean((0, 1, 2)), 0, atol=1e-5)
+  np.testing.assert_allclose(images.std((0, 1, 2)), 1, atol=1e-5)
+  # A black pixel is what the pad value says.
+  black = {'index': np.zeros(1, np.int32), 'image': np.zeros((1, 6, 5, 3), np.uint8)}
+  images = made.fn(KEY, {**black, 'label': np.zeros(1, np.int32)})[0]
+  np.testing.assert_allclose(images[0, 2, 3], made.pad_value, rtol=1e-5)
+
+
+def test_real_test_split():
+  made = real.make(config(), dataset(), split='test')
+  assert made.examples == 9
+  images, labels = call(made, [8, 2])
+  np.testing.assert_array_equal(labels, LABELS[[8, 2]])
+  np.testing.assert_array_equal(images, examples('real')[1][[8, 2]])
+
+
+def test_random_labels_show_real_images_and_hide_their_labels():
+  made = source('random_labels', classes=3)
+  assert set(made.read(np.arange(3))) == {'index', 'image'}
+  images, labels = call(made, np.arange(60))
+  np.testing.assert_array_equal(images, examples('real')[1])
+  assert made.classes == 3
+  assert set(labels) == {0, 1, 2}
+
+
+def test_unknown_name_lists_the_known_ones():
+  with pytest.raises(
+    ValueError, match=r"source\.name = 'gan'; allowed: noise, random_labels, real"
+  ):
+    source('gan')
+
+
+@pytest.mark.parametrize('key', ['examples', 'size', 'channels', 'classes'])
+def test_noise_refuses_zero(key):
+  with pytest.raises(ValueError, match=rf'source\.{key} = 0; allowed: whole numbers from 1'):
+    source('noise', **{key: 0})
+
+
+def test_random_labels_refuse_zero_classes():
+  with pytest.raises(ValueError, match=r'source\.classes = 0; allowed: whole numbers from 1'):
+    source('random_labels', classes=0)

@@ -1,0 +1,131 @@
+"""Checkpoints of whole states by Orbax: written in the background, the last few kept, never half.
+
+A state is stored as its arrays by path ('arch_opt/0/mu/normal'), so that what a checkpoint holds
+can be compared with what a run expects, name by name.
+"""
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+
+from unrealnas_jax import parallel
+
+
+def open(workdir, name, keep):
+  """The manager of the checkpoints workdir/checkpoints/name, of which the last `keep` stay.
+
+  What a killed run left half written is removed. All processes take part in every call here.
+  """
+  options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+  directory = epath.Path(workdir).resolve() / 'checkpoints' / name
+  if parallel.is_primary():
+    directory.mkdir(parents=True, exist_ok=True)
+  parallel.barrier(f'checkpoints {name}')
+  return ocp.CheckpointManager(
+    directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
+  )
+
+
+def save(manager, step, state):
+  """Starts saving; the state may be donated to the next step as soon as this returns.
+
+  state: tree of arrays as `parallel.replicate` and `pmap_step` make them. A step that is saved
+    already stays as it is.
+  """
+  if step in manager.all_steps():
+    return
+  # Orbax returns once the arrays are on the host. On CPU that may be the very buffer; JAX then
+  # gives the next step another one instead of writing over it (checkpoint_test holds both to it).
+  flat = parallel.to_global(_flatten(state))
+  saved = manager.save(step, args=ocp.args.StandardSave(flat))
+  assert saved, f'step {step} comes before the last saved one, {manager.latest_step()}'
+
+
+def restore_latest(manager, like):
+  """Reads the newest readable checkpoint: (step, state), or None where there is none at all.
+
+  like: a state, or its shapes (jax.eval_shape); the answer has its structure and is placed as
+    `replicate` does.
+  An unreadable checkpoint is passed over with a warning and put aside as 'unreadable-STEP'.
+  Raises ValueError: names, shapes or dtypes differ from `like`, or no checkpoint is readable.
+  """
+  wanted = _flatten(like)
+  unreadable = []
+  for step in sorted(manager.all_steps(), reverse=True):
+    flat, problem = _read(manager, step, wanted)
+    if parallel.all_agree(problem is None):
+      _put_aside(manager, unreadable)
+      leaves = [flat[name] for name in wanted]
+      return step, parallel.to_local(jax.tree.unflatten(jax.tree.structure(like), leaves))
+    logging.warning('Checkpoint %s of %s is unreadable: %s', step, manager.directory, problem)
+    unreadable.append(step)
+  if unreadable:
+    raise ValueError(
+      f'{manager.directory}: none of the checkpoints {unreadable} is readable; restore one of '
+      'them from a copy, or choose another --workdir'
+    )
+  return None
+
+
+def wait(manager):
+  """Waits until everything saved is on disk."""
+  manager.wait_until_finished()
+
+
+def close(manager):
+  """Waits as `wait` does and ends the threads of the manager."""
+  manager.close()
+
+
+def _flatten(state):
+  """A tree as {path: leaf}."""
+  leaves = jax.tree_util.tree_leaves_with_path(state)
+  flat = {jax.tree_util.keystr(path, simple=True, separator='/'): x for path, x in leaves}
+  assert len(flat) == len(leaves), 'two leaves have the same path'
+  return flat
+
+
+def _read(manager, step, wanted):
+  """(arrays by path, None), or (None, what makes the checkpoint unreadable)."""
+  sharding = parallel.global_sharding()
+  shapes = {k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for k, x in wanted.items()}
+  try:
+    stored = manager.item_metadata(step)
+    stored = {k: stored[k] for k in stored}
+  except Exception as error:  # tensorstore, JSON and the file system each have their own
+    return None, error
+  _compare(f'{manager.directory}/{step}', stored, wanted)
+  try:
+    return manager.restore(step, args=ocp.args.StandardRestore(shapes)), None
+  except Exception as error:
+    return None, error
+
+
+def _compare(where, stored, wanted):
+  """Raises ValueError listing how two {path: array} differ in names, shapes and dtypes."""
+  found = {k: f'{x.dtype} {list(x.shape)}' for k, x in stored.items()}
+  needed = {k: f'{x.dtype} {list(x.shape)}' for k, x in wanted.items()}
+  differing = [
+    f'{k} is {found.get(k, "missing")}, this run needs {needed.get(k, "nothing of this name")}'
+    for k in sorted(found.keys() | needed.keys())
+    if found.get(k) != needed.get(k)
+  ]
+  if differing:
+    more = f'; and {len(differing) - 5} more' if len(differing) > 5 else ''
+    raise ValueError(
+      f'checkpoint {where} holds another kind of state: {"; ".join(differing[:5])}{more}; '
+      'choose another --workdir'
+    )
+
+
+def _put_aside(manager, steps):
+  """Renames unreadable checkpoints: Orbax would not save their steps again while they are there."""
+  if not steps:
+    return
+  if parallel.is_primary():
+    for step in steps:
+      path = epath.Path(manager.directory) / str(step)
+      path.rename(path.parent / f'unreadable-{step}')
+  parallel.barrier('unreadable checkpoints')
+  manager.reload()

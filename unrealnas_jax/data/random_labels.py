@@ -1,0 +1,34 @@
+"""Real images, each with one random label that never changes (as in Megvii's RLNAS)."""
+
+import jax
+
+from unrealnas_jax.data import real
+from unrealnas_jax.data.source import Source, example_keys, random_label
+from unrealnas_jax.data.split import Dataset
+
+
+def make(config, dataset: Dataset) -> Source:
+  """The training images of dataset with labels uniform over 0..source.classes - 1.
+
+  Raises ValueError: source.classes below 1.
+  """
+  classes = config.source.classes
+  if classes < 1:
+    raise ValueError(f'source.classes = {classes}; allowed: whole numbers from 1')
+  source = real.make(config, dataset)
+
+  def read(indices):
+    batch = source.read(indices)
+    del batch['label']  # the true label is never shown to the search
+    return batch
+
+  def fn(key, batch):
+    images = real.standardise(batch['image'], dataset.mean, dataset.std)
+
+    def label(index):
+      _, label_key = example_keys(key, index)
+      return random_label(label_key, classes)
+
+    return images, jax.vmap(label)(batch['index'])
+
+  return source._replace(name='random_labels', classes=classes, read=read, fn=fn)

@@ -1,0 +1,42 @@
+"""What a source of images is to search: indices on the host, images and labels on the device."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class Source(NamedTuple):
+  """Images and labels as a pure function of a key and the batch that came from the host.
+
+  examples:  number of different images
+  shape:     (H, W, C)
+  classes:   number of classes, labels are 0..classes - 1
+  read:      host: indices int [N] -> numpy arrays [N, ...], with 'index' int32 [N] among them
+  fn:        device, pure: (key, batch of read) -> (images [B, H, W, C] float32, standardised,
+             labels [B] int32); everything random comes from fold_in(key, index), so an example is
+             the same on any number of devices, in any batch and epoch, and after a resume
+  pad_value: [C] float32, what a zero pixel is after standardising (for augment)
+  """
+
+  name: str
+  examples: int
+  shape: tuple[int, int, int]
+  classes: int
+  read: Callable[[np.ndarray], dict[str, np.ndarray]]
+  fn: Callable[[jax.Array, dict], tuple[jax.Array, jax.Array]]
+  pad_value: np.ndarray
+
+
+def example_keys(key: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(image key, label key) of example `index`: different children of fold_in(key, index)."""
+  key = jax.random.fold_in(key, index)
+  return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+
+
+def random_label(label_key: jax.Array, classes: int) -> jax.Array:
+  """One label [] int32, uniform over 0..classes - 1 (to within classes / 2^32)."""
+  # Not randint, which hashes four times for the last trace of evenness and compiles for longer.
+  return (jax.random.bits(label_key) % classes).astype(jnp.int32)

@@ -1,0 +1,89 @@
+"""Layers of the supernet as pure functions: (x, params, stats, mode) -> (y, new stats).
+
+Norms have no scale and bias, as everywhere in the supernet but its stem.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from unrealnas_jax import ops
+from unrealnas_jax.depthwise import depthwise_conv
+
+
+class Mode(NamedTuple):
+  """How layers compute: by the batch's statistics or the running ones, averaged over which axis."""
+
+  train: bool
+  axis_name: str | None
+
+
+def init_stats(channels, *leading):
+  """Running statistics of a norm, with leading axes where layers are stacked."""
+  shape = (*leading, channels)
+  return {'mean': jnp.zeros(shape), 'var': jnp.ones(shape)}
+
+
+def init_conv(key, shape, *leading):
+  """Weights as ops.conv_init makes them; leading axes hold independent layers."""
+  if not leading:
+    return ops.conv_init(key, shape)
+  keys = jax.random.split(key, leading[0])
+  return jax.vmap(lambda key: init_conv(key, shape, *leading[1:]))(keys)
+
+
+def norm(x, stats, mode):
+  """Batch norm without scale and bias."""
+  return ops.batch_norm(x, stats, mode.train, axis_name=mode.axis_name)
+
+
+def pointwise(x, kernel):
+  """1x1 convolution. x: [..., C_in], kernel: [C_in, C_out]."""
+  return jnp.dot(x, kernel.astype(x.dtype))
+
+
+def init_relu_conv(key, channels_in, channels, *leading):
+  """(params, stats) of relu_conv."""
+  kernel = init_conv(key, (channels_in, channels), *leading)
+  return {'pointwise': kernel}, init_stats(channels, *leading)
+
+
+def relu_conv(x, params, stats, mode):
+  """ReLU, 1x1 convolution, norm."""
+  return norm(pointwise(jax.nn.relu(x), params['pointwise']), stats, mode)
+
+
+def init_factorized_reduce(key, channels_in, channels, *leading):
+  """(params, stats) of factorized_reduce."""
+  sizes = {'even': channels // 2, 'odd': channels - channels // 2}
+  params = {
+    name: init_conv(jax.random.fold_in(key, n), (channels_in, size), *leading)
+    for n, (name, size) in enumerate(sizes.items())
+  }
+  return params, init_stats(channels, *leading)
+
+
+def factorized_reduce(x, params, stats, mode):
+  """Halves height and width: one 1x1 convolution on even pixels, one on odd ones, norm."""
+  even, odd = ops.alternate_pixels(jax.nn.relu(x))
+  halves = pointwise(even, params['even']), pointwise(odd, params['odd'])
+  return norm(jnp.concatenate(halves, axis=-1), stats, mode)
+
+
+def init_separable(key, kernel, channels, *leading):
+  """(params, stats) of separable."""
+  params = {
+    'depthwise': init_conv(jax.random.fold_in(key, 0), (kernel, kernel, channels), *leading),
+    'pointwise': init_conv(jax.random.fold_in(key, 1), (channels, channels), *leading),
+  }
+  return params, init_stats(channels, *leading)
+
+
+def separable(x, params, stats, mode, stride, dilation):
+  """ReLU, depthwise convolution, 1x1 convolution, norm."""
+  y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation)
+  # The product and its norm are passes over memory of their own: fused into the next convolution
+  # they would be computed anew for each of its taps.
+  return norm(lax.optimization_barrier(pointwise(y, params['pointwise'])), stats, mode)

@@ -1,0 +1,90 @@
+"""The loop of a long training: steps, metrics, checkpoints, and going on where a run stopped."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from etils import epath
+
+from unrealnas_jax import checkpoint, metrics, parallel
+
+
+class Plan(NamedTuple):
+  """What a loop runs.
+
+  phase: 'search' or 'retrain'. steps: in all; epoch_steps: in an epoch; per_call: run by one call
+  of the device, a divisor of epoch_steps.
+  init: () -> state. step: (key, state, *batches [D, S, B, ...]) -> (state, {name: [S]}).
+  batches: range of steps -> tuples of host batches [S, B, ...], one a call.
+  end_of_epoch: state -> {name: value}, written to metrics.jsonl once an epoch.
+  """
+
+  phase: str
+  steps: int
+  epoch_steps: int
+  per_call: int
+  init: Callable
+  step: Callable
+  batches: Callable[[range], Iterable]
+  end_of_epoch: Callable
+
+
+def run(plan, key, config, workdir):
+  """Runs all steps that are still to do; (last state, seconds spent on the phase so far).
+
+  Metrics go out at multiples of config.log_every, the lines of a step before its checkpoint.
+  """
+  started = time.monotonic()
+  manager = checkpoint.open(workdir, plan.phase, config.checkpoint.keep)
+  done, state = _restore(manager, plan)
+  spent = _spent(workdir, plan.phase) if done else 0.0
+  writer = metrics.open(workdir, plan.phase, done)
+  key = parallel.replicate(key)
+  every = config.checkpoint.every or plan.epoch_steps
+  steps = range(done, plan.steps, plan.per_call)
+  calls = plan.batches(range(done, plan.steps))
+  for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
+    state, values = plan.step(key, state, *(parallel.shard(batch, axis=1) for batch in batches))
+    done = first + plan.per_call
+    _write(writer, first, done, values, config.log_every)
+    if done % plan.epoch_steps == 0:
+      metrics.write(writer, done, {'epoch': done // plan.epoch_steps, **plan.end_of_epoch(state)})
+    if done == plan.steps or done // every > first // every:
+      checkpoint.save(manager, done, state)
+      _spend(workdir, plan.phase, spent + time.monotonic() - started)
+  checkpoint.close(manager)
+  metrics.close(writer)
+  return state, spent + time.monotonic() - started
+
+
+def divisors(number):
+  """All divisors of a number, ascending."""
+  return [n for n in range(1, number + 1) if number % n == 0]
+
+
+def _restore(manager, plan):
+  restored = checkpoint.restore_latest(manager, jax.eval_shape(plan.init))
+  return restored or (0, parallel.replicate(plan.init()))
+
+
+def _write(writer, first, done, values, log_every):
+  """Writes the steps of a call whose number is a multiple of log_every."""
+  due = [step for step in range(first + 1, done + 1) if step % log_every == 0]
+  if due and writer is not None:
+    values = jax.tree.map(np.asarray, values)
+    for step in due:
+      metrics.write(writer, step, {name: value[step - first - 1] for name, value in values.items()})
+
+
+def _spent(workdir, phase):
+  path = epath.Path(workdir) / 'checkpoints' / f'{phase}_seconds.json'
+  return json.loads(path.read_text())['seconds'] if path.exists() else 0.0
+
+
+def _spend(workdir, phase, seconds):
+  if parallel.is_primary():
+    path = epath.Path(workdir) / 'checkpoints' / f'{phase}_seconds.json'
+    metrics.write_json(path, {'seconds': seconds})

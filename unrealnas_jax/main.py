@@ -1,0 +1,215 @@
+"""The main job: search an architecture, train the network it stands for, print what came out.
+
+  python -m unrealnas_jax.main --config=configs/noise.py [--workdir=DIR] [--config.KEY=VALUE ...]
+
+The same command again goes on where it was stopped. Bad input ends with one message and code 2.
+"""
+
+import json
+import os
+import re
+import sys
+import traceback
+
+import jax
+from absl import app, flags, logging
+from etils import epath
+from ml_collections import config_flags
+
+from unrealnas_jax import genotype as genotypes
+from unrealnas_jax import metrics, parallel
+from unrealnas_jax.config import RULES, claim_workdir, load_genotype, unknown, validate
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+
+# What the summary says of result.json: key -> (label, format).
+SUMMARY = {
+  'genotype': ('genotype', '{}'),
+  'parameters': ('parameters', '{:,}'),
+  'multiply_adds': ('multiply-adds', '{:,}'),
+  'search_seconds': ('search', '{:.1f} s'),
+  'retrain_seconds': ('retrain', '{:.1f} s'),
+  'test_accuracy': ('test accuracy', '{:.2%}'),
+}
+FILES = (
+  'result.json',
+  'genotype.json',
+  'config.json',
+  'metrics.jsonl',
+  'tensorboard',
+  'checkpoints',
+)
+
+
+def main(argv, values=flags.FLAGS):
+  """Does the job that the parsed flags describe; the exit code."""
+  _set_up_log()
+  try:
+    if len(argv) > 1:
+      raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
+    run(values.config, values.workdir or _default_workdir(values['config'].config_filename))
+  except (ValueError, OSError) as error:
+    if not _is_users(error):
+      raise
+    logging.debug('The error comes from here:', exc_info=True)
+    return fail(error)
+  return 0
+
+
+def run(config, workdir):
+  """Searches, retrains and tests as the config says; everything is written below workdir.
+
+  Raises ValueError: config, workdir or data cannot be used.
+  """
+  validate(config, jax.device_count())
+  if parallel.is_primary():
+    claim_workdir(workdir, config)
+  parallel.barrier('workdir')
+  devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
+  logging.info('Scale %s on %s; --config=FILE:laptop or FILE:paper chooses.', config.scale, devices)
+  logging.info('Everything is written to %s', workdir)
+
+  path = epath.Path(workdir) / 'result.json'
+  if path.exists():
+    _tell(f'{workdir} holds this run, finished; another --workdir starts a new one.')
+    _tell(summary(json.loads(path.read_text()), workdir))
+    return
+  result = search_and_retrain(config, workdir)
+  if parallel.is_primary():
+    metrics.write_json(path, result)
+  _tell(summary(result, workdir))
+
+
+def search_and_retrain(config, workdir):
+  """The genotype and what search and retraining found of it, as result.json holds them."""
+  # Imported only now: bad input should not have to wait for the import of every layer.
+  from unrealnas_jax import retrain, search
+
+  facts = {}
+  if config.genotype:
+    genotype = load_genotype(config.genotype)
+  else:
+    genotype, facts = search.run(config, workdir)
+  if config.retrain.epochs:
+    facts = {**facts, **retrain.run(config, genotype, workdir)}
+  return {'genotype': genotypes.to_text(genotype), 'scale': config.scale, **facts}
+
+
+def summary(result, workdir):
+  """The closing lines for a result: what came out, and where it was written."""
+  lines = [
+    f'{label:14} {form.format(result[key])}'
+    for key, (label, form) in SUMMARY.items()
+    if result.get(key) is not None
+  ]
+  found = [epath.Path(workdir) / name for name in FILES]
+  lines += [f'{"written":14} {path}' for path in found if path.exists()]
+  return '\n'.join(lines)
+
+
+def parse(argv, values=flags.FLAGS):
+  """Defines and parses the flags; what is left of argv. Bad flags end the program with code 2."""
+  help_text = (
+    'config file, perhaps with :laptop or :paper after it; --config.KEY=VALUE changes keys'
+  )
+  config_flags.DEFINE_config_file('config', None, help_text, flag_values=values, sys_argv=argv)
+  flags.DEFINE_string(
+    'workdir', '', 'folder of the run; default: runs/NAME for NAME.py', flag_values=values
+  )
+  _define_distributed(values)
+  try:
+    file = _look_ahead(argv)
+    rest = values(argv)
+    if not file:
+      raise ValueError('--config=FILE is missing; allowed: a config file such as configs/noise.py')
+    if 'scale' in values['config'].override_values:
+      raise ValueError('--config.scale only tells the scale; --config=FILE:SCALE chooses it')
+    values.config.seed  # noqa: B018  a file that could not be read says so only when it is used
+    return rest
+  except (flags.Error, ValueError, OSError, AttributeError, KeyError) as error:
+    message = _explain(argv, error)
+    if message is None:
+      raise
+    sys.exit(fail(message))
+
+
+def fail(message):
+  """Tells the user what is wrong; the exit code."""
+  print(f'error: {message}', file=sys.stderr)
+  return 2
+
+
+def _define_distributed(values):
+  flags.DEFINE_bool(
+    'distributed',
+    False,
+    'this is one of several processes, started alike on every host; see jax.distributed',
+    flag_values=values,
+  )
+
+
+def _look_ahead(argv):
+  """The config file, seen before the flags are parsed: loading it asks JAX for its devices."""
+  early = flags.FlagValues()
+  early.set_gnu_getopt()
+  flags.DEFINE_string('config', '', '', flag_values=early)
+  _define_distributed(early)
+  early(argv, known_only=True)
+  if early.distributed:
+    jax.distributed.initialize()
+  file = early.config.split(':')[0]
+  if file:  # so that `from configs import default` works from any folder
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(file))))
+  return file
+
+
+def _explain(argv, error):
+  """One message for what went wrong with the flags; None if the fault is not the user's."""
+  given = [match[1] for arg in argv if (match := re.match(r'--?(?:no)?config\.([^=]+)', arg))]
+  strange = [key for key in given if not any(f'{known}.'.startswith(f'{key}.') for known in RULES)]
+  illegal = re.match(r'flag --config\.([^=]+)=(.*?): ', str(error), re.DOTALL)
+  if isinstance(error, OSError):
+    return f'--config: {str(error).splitlines()[-1].strip()}'
+  if strange and isinstance(error, KeyError | AttributeError):
+    return f'--config.{strange[0]}: {unknown(strange[0])}'
+  if illegal:
+    allowed = RULES[illegal[1]].allowed if illegal[1] in RULES else 'its keys, one by one'
+    return f'--config.{illegal[1]}={illegal[2]}; allowed: {allowed}'
+  if isinstance(error, KeyError | AttributeError):
+    return None
+  while error.__context__:  # absl and ml_collections wrap what a config file raises, trace and all
+    error = error.__context__
+  return str(error)
+
+
+def _is_users(error):
+  """Whether an error is told without a trace: this package's own ValueErrors, and full disks."""
+  if isinstance(error, OSError):
+    return error.errno is not None
+  frames = traceback.extract_tb(error.__traceback__)
+  return os.path.abspath(frames[-1].filename).startswith(PACKAGE)
+
+
+def _default_workdir(config_file):
+  name = os.path.basename(config_file.split(':')[0])
+  return os.path.join('runs', os.path.splitext(name)[0])
+
+
+def _set_up_log():
+  """Shows this package's log lines, and of others the warnings; --verbosity changes it."""
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().addFilter(_is_worth_showing)
+
+
+def _is_worth_showing(record):
+  return record.levelname != 'INFO' or record.pathname.startswith(PACKAGE)
+
+
+def _tell(text):
+  if parallel.is_primary():
+    print(text, flush=True)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=parse)

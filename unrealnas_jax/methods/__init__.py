@@ -1,0 +1,14 @@
+"""Search methods, chosen by config.method.name: each a file with four pure functions.
+
+init(key, *, net, hp) -> arch                                     what is learned
+weights(arch) -> {kind of cell: [E, O]}                           what operations are multiplied by
+step(key, state, train, val, *, net, tx, hp) -> (state, metrics)  one update on a device's shard
+decode(key, state, *, net, hp) -> Genotype                        the answer
+
+net: supernet.Net; tx: optimizers.Optimizers; hp: config.method; train, val: (images, labels) of the
+two halves of the data; metrics: {name: []}, the same on all devices.
+"""
+
+from unrealnas_jax.methods import darts
+
+METHODS = {'darts': darts}

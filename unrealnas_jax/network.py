@@ -1,0 +1,346 @@
+"""The discrete network of a genotype: what is trained from scratch and tested after a search."""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from unrealnas_jax import ops
+from unrealnas_jax.depthwise import depthwise_conv
+from unrealnas_jax.genotype import Genotype
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+  """How every layer computes: in training or not, in which dtype, averaging over which axis."""
+
+  train: bool
+  dtype: Any
+  axis_name: str | None
+
+
+class Network(nn.Module):
+  """Evaluation network of DARTS for images of any size and number of channels.
+
+  channels: width of the first cell, doubled at each of the two reductions; cells, classes: numbers.
+  stem: a key of STEMS; auxiliary: adds the auxiliary head, which only computes in training.
+  dtype: of the activations; parameters, statistics and logits stay float32.
+  axis_name: the axis of the devices a batch is spread over (batch norm), None for one device.
+  Source: Liu et al. 2019, DARTS, cnn/model.py.
+  """
+
+  genotype: Genotype
+  channels: int
+  cells: int
+  classes: int
+  auxiliary: bool = False
+  stem: str = 'cifar'
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, images, *, train, drop_path=0.0, example_keys=None):
+    """images: [B, H, W, C] -> (logits [B, K], auxiliary logits [B, K] or None), both float32.
+
+    drop_path: probability in [0, 1) that an edge is dropped in training, may be traced.
+    example_keys: [B] PRNG keys, one an example, so that what is dropped does not depend on how
+    examples are spread over devices; needed in training unless drop_path is the constant 0.
+    Raises: ValueError for an unknown stem, or images too small for the auxiliary head.
+    """
+    if self.stem not in STEMS:
+      raise ValueError(f'retrain.stem={self.stem!r}; allowed: {", ".join(STEMS)}')
+    mode = Mode(train, jnp.dtype(self.dtype), None if self.is_initializing() else self.axis_name)
+    reductions = (self.cells // 3, 2 * self.cells // 3)
+    width, aux_logits = self.channels, None
+    paths = [None] * self.cells
+    if train and not (isinstance(drop_path, int | float) and drop_path == 0):
+      assert example_keys is not None, 'drop_path needs example_keys'
+      edges = max(len(self.genotype.normal), len(self.genotype.reduce))
+      paths = drop_path_scales(example_keys, drop_path, self.cells, edges)
+
+    older, newer = STEMS[self.stem](width, mode, name='stem')(images.astype(mode.dtype))
+    shrunk = self.stem == 'imagenet'
+    for number in range(self.cells):
+      reduce = number in reductions
+      width = 2 * width if reduce else width
+      cell = Cell(self.genotype, width, reduce, shrunk, mode, name=f'cell_{number}')
+      older, newer = newer, cell(older, newer, paths[number])
+      shrunk = reduce
+      if self.auxiliary and number == reductions[1] and (train or self.is_initializing()):
+        head = AUXILIARY_HEADS[self.stem]
+        aux_logits = head(self.classes, mode, name='auxiliary_head')(newer)
+
+    features = newer.astype(jnp.float32).mean((1, 2))
+    return linear(features, self.classes, name='classifier'), aux_logits if train else None
+
+
+def drop_path_scales(example_keys, drop_path, cells, edges):
+  """What drop path multiplies edges by: 0 with probability drop_path, else 1 / (1 - drop_path).
+
+  example_keys: [B] PRNG keys -> [cells, B, edges]; an example's part depends on its own key only
+  """
+  draw = jax.vmap(lambda key: jax.random.uniform(key, (cells, edges)))(example_keys)
+  keep = 1 - drop_path
+  return jnp.where(draw < keep, 1 / keep, 0).swapaxes(0, 1)
+
+
+class Cell(nn.Module):
+  """A cell of the genotype on the outputs of the two cells before it.
+
+  shrunk: the older of the two has twice the height and width of the newer.
+  paths: [B, edges], what each example's edges are multiplied by, or None.
+  """
+
+  genotype: Genotype
+  features: int
+  reduce: bool
+  shrunk: bool
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, older, newer, paths):
+    cell = 'reduce' if self.reduce else 'normal'
+    edges = getattr(self.genotype, cell)
+    concat = getattr(self.genotype, f'{cell}_concat')
+    match = FactorizedReduce if self.shrunk else ReluConvNorm
+    nodes = [
+      match(self.features, self.mode, name='preprocess_0')(older),
+      ReluConvNorm(self.features, self.mode, name='preprocess_1')(newer),
+    ]
+    for first in range(0, len(edges), 2):
+      left, right = (self._edge(n, *edges[n], nodes, paths) for n in (first, first + 1))
+      nodes.append(left + right)
+    return jnp.concatenate([nodes[node] for node in concat], axis=-1)
+
+  def _edge(self, number, name, source, nodes, paths):
+    stride = 2 if self.reduce and source < 2 else 1
+    y = OPERATIONS[name](self.features, stride, self.mode, name=f'edge_{number}')(nodes[source])
+    if paths is None or (name == 'skip_connect' and stride == 1):
+      return y
+    return (y * paths[:, number, None, None, None]).astype(y.dtype)
+
+
+class CifarStem(nn.Module):
+  """3x3 convolution to three times the width; both inputs of the first cell."""
+
+  width: int
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    x = Conv(3 * self.width, (3, 3), self.mode, name='conv')(x)
+    x = BatchNorm(self.mode, name='norm')(x)
+    return x, x
+
+
+class ImageNetStem(nn.Module):
+  """Three 3x3 convolutions of stride 2; the first cell gets 1/4 and 1/8 of the image's size."""
+
+  width: int
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    stages = []
+    for number, features in enumerate((self.width // 2, self.width, self.width)):
+      x = x if number == 0 else nn.relu(x)
+      x = Conv(features, (3, 3), self.mode, (2, 2), name=f'conv_{number}')(x)
+      x = BatchNorm(self.mode, name=f'norm_{number}')(x)
+      stages.append(x)
+    return stages[1], stages[2]
+
+
+STEMS = {'cifar': CifarStem, 'imagenet': ImageNetStem}
+
+
+class AuxiliaryHead(nn.Module):
+  """A second classifier on the features after the last reduction, to train the cells below it.
+
+  The official heads fit 8x8 (CIFAR) and 7x7 pixels (ImageNet) only. Here window and stride of the
+  pooling shrink with smaller features so that 2x2 pixels are left for the 2x2 convolution, and the
+  mean over pixels takes what larger features leave; at the official sizes nothing changes.
+  """
+
+  stride: int
+  second_norm: bool
+  classes: int
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    size = x.shape[1:3]
+    if min(size) < 2:
+      raise ValueError(
+        f'retrain.auxiliary: the auxiliary head needs features of at least 2x2 pixels, here they '
+        f'are {size[0]}x{size[1]}; allowed: larger images (data.size), or retrain.auxiliary=0'
+      )
+    window = tuple(min(5, pixels - 1) for pixels in size)
+    strides = tuple(min(self.stride, pixels - w) for pixels, w in zip(size, window, strict=True))
+    x = nn.avg_pool(nn.relu(x), window, strides)
+    x = Conv(128, (1, 1), self.mode, name='conv_0')(x)
+    x = nn.relu(BatchNorm(self.mode, name='norm_0')(x))
+    x = Conv(768, (2, 2), self.mode, padding='VALID', name='conv_1')(x)
+    x = BatchNorm(self.mode, name='norm_1')(x) if self.second_norm else x
+    return linear(nn.relu(x).astype(jnp.float32).mean((1, 2)), self.classes, name='classifier')
+
+
+# The ImageNet head lacks its second norm: a slip of the first official version that the authors
+# keep because the published results were obtained with it.
+AUXILIARY_HEADS = {
+  'cifar': functools.partial(AuxiliaryHead, 3, True),
+  'imagenet': functools.partial(AuxiliaryHead, 2, False),
+}
+
+
+class SeparableConv(nn.Module):
+  """Two depthwise blocks in a row, the first with the stride."""
+
+  kernel: int
+  features: int
+  stride: int
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    for number, stride in enumerate((self.stride, 1)):
+      name = f'block_{number}'
+      x = DepthwiseBlock(self.kernel, 1, self.features, stride, self.mode, name=name)(x)
+    return x
+
+
+class DepthwiseBlock(nn.Module):
+  """ReLU, depthwise convolution, pointwise convolution, norm."""
+
+  kernel: int
+  dilation: int
+  features: int
+  stride: int
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    shape = (self.kernel, self.kernel, x.shape[-1])
+    kernel = self.param('depthwise', ops.conv_init, shape).astype(self.mode.dtype)
+    x = depthwise_conv(nn.relu(x), kernel, self.stride, self.dilation)
+    x = Conv(self.features, (1, 1), self.mode, name='pointwise')(x)
+    return BatchNorm(self.mode, name='norm')(x)
+
+
+class RowColumnConv(nn.Module):
+  """ReLU, a 1x7 and a 7x1 convolution, norm: conv_7x1_1x7, with the official order of the two."""
+
+  features: int
+  stride: int
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    x = Conv(self.features, (1, 7), self.mode, (1, self.stride), name='conv_0')(nn.relu(x))
+    x = Conv(self.features, (7, 1), self.mode, (self.stride, 1), name='conv_1')(x)
+    return BatchNorm(self.mode, name='norm')(x)
+
+
+class FactorizedReduce(nn.Module):
+  """Halves height and width: pointwise convolutions on even and on odd pixels, norm of both."""
+
+  features: int
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    even, odd = ops.alternate_pixels(nn.relu(x))
+    half = self.features // 2
+    even = Conv(half, (1, 1), self.mode, name='conv_0')(even)
+    odd = Conv(self.features - half, (1, 1), self.mode, name='conv_1')(odd)
+    return BatchNorm(self.mode, name='norm')(jnp.concatenate([even, odd], axis=-1))
+
+
+class ReluConvNorm(nn.Module):
+  """ReLU, pointwise convolution, norm."""
+
+  features: int
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    x = Conv(self.features, (1, 1), self.mode, name='conv')(nn.relu(x))
+    return BatchNorm(self.mode, name='norm')(x)
+
+
+class Conv(nn.Module):
+  """Convolution without bias; padding is (k - 1) // 2 on each side unless it is given."""
+
+  features: int
+  kernel: tuple[int, int]
+  mode: Mode
+  strides: tuple[int, int] = (1, 1)
+  padding: str | None = None
+
+  @nn.compact
+  def __call__(self, x):
+    same = [((size - 1) // 2,) * 2 for size in self.kernel]
+    kernel = self.param('kernel', ops.conv_init, (*self.kernel, x.shape[-1], self.features))
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel.astype(self.mode.dtype),
+      self.strides,
+      self.padding or same,
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
+
+
+class BatchNorm(nn.Module):
+  """ops.batch_norm with learned scale and bias, statistics in the collection batch_stats."""
+
+  mode: Mode
+
+  @nn.compact
+  def __call__(self, x):
+    shape = x.shape[-1:]
+    mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
+    var = self.variable('batch_stats', 'var', jnp.ones, shape)
+    scale = self.param('scale', nn.initializers.ones, shape)
+    bias = self.param('bias', nn.initializers.zeros, shape)
+    stats = {'mean': mean.value, 'var': var.value}
+    y, stats = ops.batch_norm(x, stats, self.mode.train, scale, bias, self.mode.axis_name)
+    if self.mode.train and not self.is_initializing():
+      mean.value, var.value = stats['mean'], stats['var']
+    return y
+
+
+def linear(x, features, name):
+  """x @ kernel + bias in float32, both U(+-1/sqrt(fan_in)) at first as in PyTorch."""
+  bound = 1 / math.sqrt(x.shape[-1])
+
+  def bias_init(key, shape, dtype):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return nn.Dense(features, kernel_init=ops.conv_init, bias_init=bias_init, name=name)(x)
+
+
+def _function(apply):
+  """A layer without parameters, apply(x, stride), made as the modules are."""
+  return lambda features, stride, mode, name: lambda x: apply(x, stride)
+
+
+def _skip(features, stride, mode, name):
+  return FactorizedReduce(features, mode, name=name) if stride == 2 else lambda x: x
+
+
+# operation -> (features, stride, mode, name of the layer) -> layer
+OPERATIONS = {
+  'none': _function(lambda x, stride: jnp.zeros_like(x[:, ::stride, ::stride])),
+  'max_pool_3x3': _function(ops.max_pool),
+  'avg_pool_3x3': _function(ops.avg_pool),
+  'skip_connect': _skip,
+  'sep_conv_3x3': functools.partial(SeparableConv, 3),
+  'sep_conv_5x5': functools.partial(SeparableConv, 5),
+  'dil_conv_3x3': functools.partial(DepthwiseBlock, 3, 2),
+  'dil_conv_5x5': functools.partial(DepthwiseBlock, 5, 2),
+  'sep_conv_7x7': functools.partial(SeparableConv, 7),
+  'conv_7x1_1x7': RowColumnConv,
+}

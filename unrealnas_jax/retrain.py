@@ -1,0 +1,161 @@
+"""Training the network of a genotype from scratch on real images, then its test accuracy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from unrealnas_jax import cost, loop, optimizers, parallel
+from unrealnas_jax.data import augment, batches, datasets, real
+from unrealnas_jax.network import Network
+from unrealnas_jax.state import RetrainState
+
+
+def run(config, genotype, workdir):
+  """Trains and tests, or goes on with the retraining in workdir: facts for result.json.
+
+  Test images are read once, after the last step.
+  Raises ValueError: the data or the workdir cannot be used.
+  """
+  dataset = datasets.load(config.data)
+  source = real.make(config, dataset)
+  network = make_network(config, genotype, dataset.classes)
+  batch = config.retrain.batch
+  indices = np.arange(source.examples)
+  epoch_steps = batches.steps_per_epoch(indices, batch, 'retrain.batch')
+  tx = optimizers.sgd(config.retrain, epoch_steps)
+  key = jax.random.fold_in(jax.random.key(config.seed), 4)
+  plan = loop.Plan(
+    phase='retrain',
+    steps=config.retrain.epochs * epoch_steps,
+    epoch_steps=epoch_steps,
+    per_call=1,
+    init=functools.partial(init_state, key, network, source, tx),
+    step=parallel.pmap_step(make_step(config, source, network, tx, epoch_steps), batches=1),
+    batches=functools.partial(_batches, config, source),
+    end_of_epoch=lambda state: {},
+  )
+  state, seconds = loop.run(plan, key, config, workdir)
+  return {
+    'retrain_seconds': seconds,
+    'retrain_steps': plan.steps,
+    'dataset': dataset.name,
+    **measure(network, dataset.shape),
+    **evaluate(config, dataset, network, state),
+  }
+
+
+def make_network(config, genotype, classes):
+  """The network of config.retrain, averaging over devices."""
+  retrain = config.retrain
+  return Network(
+    genotype=genotype,
+    channels=retrain.channels,
+    cells=retrain.cells,
+    classes=classes,
+    auxiliary=retrain.auxiliary > 0,
+    stem=retrain.stem,
+    dtype=jnp.dtype(config.dtype),
+    axis_name=parallel.AXIS,
+  )
+
+
+def init_state(key, network, source, tx):
+  """The state before the first step."""
+  variables = network.init(key, jnp.zeros((1, *source.shape)), train=False)
+  params = variables['params']
+  return RetrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    batch_stats=variables['batch_stats'],
+    weight_opt=tx.init(params),
+  )
+
+
+def make_step(config, source, network, tx, epoch_steps):
+  """(key, state, batch) -> (state, metrics [S]) for one device's batches [S, B, ...]."""
+  hp = config.retrain
+
+  def one_step(key, state, batch):
+    augment_key, drop_key = jax.random.split(jax.random.fold_in(key, state.step))
+    images, labels = source.fn(key, batch)
+    images = augment.augment(
+      augment_key, batch['index'], images, **hp.augment, pad_value=source.pad_value
+    )
+    example_keys = jax.vmap(jax.random.fold_in, (None, 0))(drop_key, batch['index'])
+    drop_path = hp.drop_path * (state.step // epoch_steps) / hp.epochs
+
+    def loss(params):
+      (logits, aux_logits), updated = network.apply(
+        {'params': params, 'batch_stats': state.batch_stats},
+        images,
+        train=True,
+        drop_path=drop_path if hp.drop_path else 0.0,
+        example_keys=example_keys,
+        mutable=['batch_stats'],
+      )
+      value = cross_entropy(logits, labels)
+      if hp.auxiliary:
+        value += hp.auxiliary * cross_entropy(aux_logits, labels)
+      return value, (updated['batch_stats'], logits)
+
+    (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    updates, weight_opt = tx.update(parallel.mean(gradient), state.weight_opt, state.params)
+    params = optax.apply_updates(state.params, updates)
+    accuracy = (logits.argmax(-1) == labels).mean()
+    metrics = parallel.mean({'train_loss': value, 'train_accuracy': accuracy})
+    return RetrainState(state.step + 1, params, batch_stats, weight_opt), metrics
+
+  def step(key, state, batch):
+    return lax.scan(functools.partial(one_step, key), state, batch)
+
+  return step
+
+
+def cross_entropy(logits, labels):
+  """Mean cross entropy. logits: [B, K], labels: [B]"""
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def evaluate(config, dataset, network, state):
+  """{'test_accuracy', 'test_images'} on the test split, without augmentation."""
+  source = real.make(config, dataset, split='test')
+
+  def count_correct(key, state, batch):
+    images, labels = source.fn(key, batch)
+    variables = {'params': state.params, 'batch_stats': state.batch_stats}
+    logits, _ = network.apply(variables, images, train=False)
+    return lax.psum(((logits.argmax(-1) == labels) * batch['mask']).sum(), parallel.AXIS)
+
+  run_batch = parallel.pmap_step(count_correct, batches=1, donate=False)
+  key = parallel.replicate(jax.random.key(0))  # real images draw nothing
+  indices = np.arange(source.examples)
+  part = jax.process_index(), jax.process_count()
+  counts = [
+    float(run_batch(key, state, parallel.shard(batch)))
+    for batch in batches.eval_batches(source.read, indices, config.retrain.batch, part=part)
+  ]
+  return {'test_accuracy': sum(counts) / source.examples, 'test_images': source.examples}
+
+
+def measure(network, shape):
+  """{'parameters', 'multiply_adds'} of a network without its auxiliary head, for one image."""
+  network = network.clone(auxiliary=False, axis_name=None)
+  image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+  variables = jax.eval_shape(functools.partial(network.init, train=False), jax.random.key(0), image)
+  multiply_adds = cost.multiply_adds(
+    functools.partial(network.apply, train=False), variables, image
+  )
+  return {'parameters': cost.parameters(variables['params']), 'multiply_adds': multiply_adds}
+
+
+def _batches(config, source, steps):
+  part = jax.process_index(), jax.process_count()
+  indices, hp = np.arange(source.examples), config.retrain
+  train = batches.train_batches(
+    source.read, indices, hp.batch, config.seed, steps, key='retrain.batch', per_call=1, part=part
+  )
+  return ((batch,) for batch in train)
