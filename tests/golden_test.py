@@ -4,17 +4,24 @@ Checks every npz of --golden-dir (tests/golden unless given) by the kind in its 
 nothing here can check fails.
 """
 
+import functools
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+import optax
 import torch_names
+from ml_collections import ConfigDict
 
 from unrealnas_jax import genotype as genotypes
+from unrealnas_jax import optimizers, supernet
+from unrealnas_jax.methods import darts
 from unrealnas_jax.network import Network
+from unrealnas_jax.spaces import SPACES
 
 TOLERANCE = 1e-4  # of the largest value of an array
+QUICK = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
 
 
 def test_equals_official(golden_path):
@@ -49,7 +56,64 @@ def check_darts_eval(golden, meta):
 
 def check_darts(golden, meta):
   """The DARTS supernet: logits, losses, gradients of weights and alphas, one step, genotype."""
-  pytest.fail('nothing compares the supernet with the official numbers yet')
+  space, hp = SPACES['darts'], step_settings(golden, meta)
+  net = supernet.make(supernet.Shape(space, meta['C'], meta['layers'], meta['classes'], 3))
+  like, stats = jax.eval_shape(net.init, jax.random.key(0))
+  params = torch_names.supernet_params(group(golden, 'w/'), like, space, meta['layers'])
+  stats = jax.tree.map(jnp.zeros_like, stats)
+  alphas = {kind: golden[f'arch/alphas_{kind}'] for kind in space.kinds}
+
+  @functools.partial(jax.jit, compiler_options=QUICK)
+  @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
+  def loss_and_gradients(params, alphas, x, labels):
+    loss, (_, logits) = net.loss(params, stats, darts.weights(alphas), images(x), labels)
+    return loss, logits
+
+  (loss, logits), (gradient, _) = loss_and_gradients(params, alphas, golden['x'], golden['y'])
+  assert_close(logits, golden['logits_train_mode'], 'logits_train_mode')
+  assert_close(loss, golden['loss'], 'loss')
+  check_weights(gradient, golden, 'grad_w', meta)
+
+  tx = optimizers.sgd(hp, epoch_steps=1)
+  updates, _ = tx.update(gradient, tx.init(params), params)
+  check_weights(optax.apply_updates(params, updates), golden, 'w_after_step', meta)
+
+  (loss, _), (_, gradient) = loss_and_gradients(params, alphas, golden['xv'], golden['yv'])
+  assert_close(loss, golden['val_loss'], 'val_loss')
+  for kind, value in gradient.items():
+    assert_close(value, golden[f'grad_arch_first_order/alphas_{kind}'], f'alphas_{kind}')
+
+  genotype = space.decode(darts.weights(alphas))
+  assert genotype == genotypes.from_json(str(golden['genotype']))
+
+
+def check_weights(tree, golden, name, meta):
+  """Values of `tree` against those under `name`: some whole, and the norm of every weight."""
+  norms, whole = group(golden, f'{name}_norm/'), group(golden, f'{name}/')
+  assert set(whole) < set(norms)
+  assert set(norms) == {w for w in group(golden, 'w/') if w.endswith(('.weight', '.bias'))}
+  for weight, norm in norms.items():
+    path, index = torch_names.supernet_path(weight, SPACES['darts'], meta['layers'])
+    value = at(tree, path)[index]
+    assert_close(jnp.linalg.norm(value), norm, f'{name}_norm/{weight}')
+    if weight in whole:
+      official = torch_names.supernet_array(whole[weight], path)
+      assert_close(value, official, f'{name}/{weight}')
+
+
+def step_settings(golden, meta):
+  """The settings of the official weight step, as config.search has them."""
+  lr = float(golden['weight_lr'])
+  return ConfigDict(
+    {
+      'lr': lr,
+      'lr_end': lr,
+      'epochs': 1,
+      'momentum': meta['momentum'],
+      'weight_decay': meta['weight_decay'],
+      'clip': meta['grad_clip'],
+    }
+  )
 
 
 # kind of a golden file -> check(arrays, meta)

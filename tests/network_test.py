@@ -11,9 +11,10 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from unrealnas_jax import cost, genotype, network, ops
+from unrealnas_jax import blocks, cost, genotype, network, ops
+from unrealnas_jax.blocks import Mode
 from unrealnas_jax.genotype import Genotype
-from unrealnas_jax.network import Mode, Network
+from unrealnas_jax.network import Network
 
 TRAIN = Mode(train=True, dtype=jnp.float32, axis_name=None)
 # Two edges a cell: quick to compile, with all that drop path and batch norm have to do with.
@@ -64,7 +65,7 @@ def keys(batch):
 
 
 def test_operations_are_those_a_genotype_may_name():
-  assert tuple(network.OPERATIONS) == genotype.OPS
+  assert tuple(blocks.OPERATIONS) == genotype.OPS
 
 
 @pytest.mark.parametrize('name', genotype.OPS)
@@ -73,7 +74,7 @@ def test_operation_halves_any_size_upwards(name, stride):
   class Layer(nn.Module):
     @nn.compact
     def __call__(self, x):
-      return network.OPERATIONS[name](6, stride, TRAIN, name='edge_0')(x)
+      return blocks.OPERATIONS[name](6, stride, TRAIN, name='edge_0')(x)
 
   for height, width in ((8, 6), (7, 5), (1, 2)):
     x = jax.ShapeDtypeStruct((2, height, width, 6), jnp.float32)
@@ -133,7 +134,7 @@ def test_imagenet_head_lacks_its_second_norm():
 def test_factorized_reduce_by_hand():
   """Features 0 sees the pixels of even, feature 1 those of odd rows and columns."""
   x = jnp.array([[1.0, -1, 2], [3, 4, 5], [6, 7, 8]]).reshape(1, 3, 3, 1)
-  layer = network.FactorizedReduce(2, Mode(train=False, dtype=jnp.float32, axis_name=None))
+  layer = blocks.FactorizedReduce(2, Mode(train=False, dtype=jnp.float32, axis_name=None))
   variables = layer.init(jax.random.key(0), x)
   kernel = jnp.ones((1, 1, 1, 1))
   params = variables['params'] | {'conv_0': {'kernel': kernel}, 'conv_1': {'kernel': kernel}}

@@ -4,31 +4,29 @@ In a normal cell all states have one shape and are walked in order. In a reducti
 that leave the inputs halve height and width and are computed first; the nodes are walked then.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from unrealnas_jax import layers, mixed
 
 
-def init(key, space, channels, older, newer, reduce, shrunk):
+def init(draw, space, channels, older, newer, reduce, shrunk):
   """(params, stats) of a cell.
 
   channels: of the states; older, newer: channels of the outputs of the two cells before.
   reduce: the cell halves height and width; shrunk: the cell before it did.
   """
-  keys = [jax.random.fold_in(key, n) for n in range(4)]
   match = layers.init_factorized_reduce if shrunk else layers.init_relu_conv
   pairs = {
-    'older': match(keys[0], older, channels),
-    'newer': layers.init_relu_conv(keys[1], newer, channels),
+    'older': match(draw, older, channels),
+    'newer': layers.init_relu_conv(draw, newer, channels),
   }
   rows, _ = walked_edges(space, reduce)
   states = space.nodes if reduce else space.inputs + space.nodes
-  pairs['walk'] = mixed.init(keys[2], space.ops, channels, 1, states, len(rows))
+  pairs['walk'] = mixed.init(draw, space.ops, channels, 1, states, len(rows))
   if reduce:
     leading = space.inputs, space.nodes
-    pairs['inputs'] = mixed.init(keys[3], space.ops, channels, 2, space.inputs, *leading)
+    pairs['inputs'] = mixed.init(draw, space.ops, channels, 2, space.inputs, *leading)
   return [{name: pair[side] for name, pair in pairs.items()} for side in (0, 1)]
 
 

@@ -18,13 +18,16 @@ def open(workdir, name, keep):
   What a killed run left half written is removed. All processes take part in every call here.
   """
   options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-  directory = epath.Path(workdir).resolve() / 'checkpoints' / name
+  directory = folder(workdir, name)
   if parallel.is_primary():
     directory.mkdir(parents=True, exist_ok=True)
   parallel.barrier(f'checkpoints {name}')
-  return ocp.CheckpointManager(
-    directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
-  )
+  return _manager(directory, options)
+
+
+def folder(workdir, name):
+  """Where the checkpoints `name` of a workdir lie."""
+  return epath.Path(workdir).resolve() / 'checkpoints' / name
 
 
 def save(manager, step, state):
@@ -50,22 +53,22 @@ def restore_latest(manager, like):
   An unreadable checkpoint is passed over with a warning and put aside as 'unreadable-STEP'.
   Raises ValueError: names, shapes or dtypes differ from `like`, or no checkpoint is readable.
   """
-  wanted = _flatten(like)
-  unreadable = []
-  for step in sorted(manager.all_steps(), reverse=True):
-    flat, problem = _read(manager, step, wanted)
-    if parallel.all_agree(problem is None):
-      _put_aside(manager, unreadable)
-      leaves = [flat[name] for name in wanted]
-      return step, parallel.to_local(jax.tree.unflatten(jax.tree.structure(like), leaves))
-    logging.warning('Checkpoint %s of %s is unreadable: %s', step, manager.directory, problem)
-    unreadable.append(step)
-  if unreadable:
-    raise ValueError(
-      f'{manager.directory}: none of the checkpoints {unreadable} is readable; restore one of '
-      'them from a copy, or choose another --workdir'
-    )
-  return None
+  found, unreadable = _newest(manager, lambda stored: like)
+  _put_aside(manager, unreadable)
+  return found
+
+
+def read_newest(workdir, name, make_like):
+  """As `restore_latest`, of a workdir of another run, in which nothing is changed.
+
+  make_like: {path: shape} of what is stored -> like
+  """
+  # Not Orbax's read_only, which warns that it is.
+  options = ocp.CheckpointManagerOptions(create=False)
+  manager = _manager(folder(workdir, name), options)
+  found, _ = _newest(manager, make_like)
+  close(manager)
+  return found
 
 
 def wait(manager):
@@ -78,6 +81,29 @@ def close(manager):
   manager.close()
 
 
+def _manager(directory, options):
+  return ocp.CheckpointManager(
+    directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
+  )
+
+
+def _newest(manager, make_like):
+  """((step, state) of the newest readable checkpoint or None, the unreadable steps after it)."""
+  unreadable = []
+  for step in sorted(manager.all_steps(), reverse=True):
+    state, problem = _read(manager, step, make_like)
+    if parallel.all_agree(problem is None):
+      return (step, state), unreadable
+    logging.warning('Checkpoint %s of %s is unreadable: %s', step, manager.directory, problem)
+    unreadable.append(step)
+  if unreadable:
+    raise ValueError(
+      f'{manager.directory}: none of the checkpoints {unreadable} is readable; restore one of '
+      'them from a copy, or choose another --workdir'
+    )
+  return None, unreadable
+
+
 def _flatten(state):
   """A tree as {path: leaf}."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
@@ -86,20 +112,24 @@ def _flatten(state):
   return flat
 
 
-def _read(manager, step, wanted):
-  """(arrays by path, None), or (None, what makes the checkpoint unreadable)."""
+def _read(manager, step, make_like):
+  """(state, None), or (None, what makes the checkpoint unreadable)."""
   sharding = parallel.global_sharding()
-  shapes = {k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for k, x in wanted.items()}
   try:
     stored = manager.item_metadata(step)
     stored = {k: stored[k] for k in stored}
   except Exception as error:  # tensorstore, JSON and the file system each have their own
     return None, error
+  like = make_like({k: tuple(x.shape) for k, x in stored.items()})
+  wanted = _flatten(like)
   _compare(f'{manager.directory}/{step}', stored, wanted)
+  shapes = {k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for k, x in wanted.items()}
   try:
-    return manager.restore(step, args=ocp.args.StandardRestore(shapes)), None
+    flat = manager.restore(step, args=ocp.args.StandardRestore(shapes))
   except Exception as error:
     return None, error
+  leaves = [flat[name] for name in wanted]
+  return parallel.to_local(jax.tree.unflatten(jax.tree.structure(like), leaves)), None
 
 
 def _compare(where, stored, wanted):

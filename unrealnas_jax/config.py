@@ -1,146 +1,51 @@
-"""What a config may hold, checked before anything runs, and the workdir that a config claims."""
+"""What a config must be as a whole, checked before anything runs, and the genotype it names."""
 
-import difflib
 import json
 import math
 import os
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from etils import epath
+from ml_collections import ConfigDict
 
-from unrealnas_jax import genotype, metrics
+from unrealnas_jax import genotype
+from unrealnas_jax.rules import GENOTYPE, PATH, check
 
-LISTED = 20  # problems or differences that one message lists
-
-
-class Rule(NamedTuple):
-  """What one key may hold.
-
-  kind: the type of the value. allowed: how a message says it. holds: whether a value is allowed.
-  """
-
-  kind: type
-  allowed: str
-  holds: Callable[[Any], bool] = lambda value: True
+LISTED = 20  # problems that one message lists
 
 
-def _whole(least, most=None):
-  if most is None:
-    return Rule(int, f'a whole number of at least {least}', lambda n: n >= least)
-  return Rule(int, f'a whole number from {least} to {most}', lambda n: least <= n <= most)
-
-
-def _one_of(names):
-  return Rule(str, ', '.join(names), lambda name: name in names)
-
-
-_POSITIVE = Rule(float, 'a number above 0', lambda x: x > 0)
-_NOT_NEGATIVE = Rule(float, 'a number of at least 0', lambda x: x >= 0)
-_BELOW_ONE = Rule(float, 'a number from 0 to below 1', lambda x: 0 <= x < 1)
-_FRACTION = Rule(float, 'a number above 0 and below 1', lambda x: 0 < x < 1)
-_SWITCH = Rule(bool, 'True or False')
-_BETAS = Rule(
-  tuple,
-  'two numbers from 0 to below 1, such as (0.5, 0.999)',
-  lambda pair: len(pair) == 2 and all(_is(float, x) and 0 <= x < 1 for x in pair),
-)
-_GENOTYPE = "'' to search, a published name, a genotype.json, or the workdir of a search"
-_PATH = "'digits', a file 'x.npz', or 'tfds:NAME'"
-
-# What a name may be is filled in by `_registries`.
-RULES = {
-  'seed': _whole(0, 2**31 - 1),
-  'dtype': _one_of(('float32', 'bfloat16')),
-  'scale': _one_of(('laptop', 'paper')),
-  'genotype': Rule(str, f'{_GENOTYPE}; give it by --config.genotype=...'),
-  'data.path': Rule(str, _PATH),
-  'data.tfds_dir': Rule(str, "a folder, or '' for the default of TFDS"),
-  'data.size': _whole(0),
-  'source.name': Rule(str, 'the name of a source'),
-  'source.examples': _whole(2),
-  'source.size': _whole(1),
-  'source.channels': _whole(1),
-  'source.classes': _whole(2),
-  'method.name': Rule(str, 'the name of a method'),
-  'method.arch_lr': _NOT_NEGATIVE,
-  'method.arch_betas': _BETAS,
-  'method.arch_weight_decay': _NOT_NEGATIVE,
-  'search.space': Rule(str, 'the name of a search space'),
-  'search.channels': _whole(1),
-  'search.cells': _whole(1),
-  'search.batch': _whole(1),
-  'search.epochs': _whole(1),
-  'search.train_portion': _FRACTION,
-  'search.lr': _POSITIVE,
-  'search.lr_end': _NOT_NEGATIVE,
-  'search.momentum': _BELOW_ONE,
-  'search.weight_decay': _NOT_NEGATIVE,
-  'search.clip': _POSITIVE,
-  'search.augment.pad': _whole(0),
-  'search.augment.flip': _SWITCH,
-  'search.augment.cutout': _whole(0),
-  'search.steps_per_call': _whole(1),
-  'retrain.channels': _whole(1),
-  'retrain.cells': _whole(1),
-  'retrain.batch': _whole(1),
-  'retrain.epochs': _whole(0),
-  'retrain.stem': Rule(str, 'the name of a stem'),
-  'retrain.lr': _POSITIVE,
-  'retrain.lr_end': _NOT_NEGATIVE,
-  'retrain.momentum': _BELOW_ONE,
-  'retrain.weight_decay': _NOT_NEGATIVE,
-  'retrain.clip': _POSITIVE,
-  'retrain.auxiliary': _NOT_NEGATIVE,
-  'retrain.drop_path': _BELOW_ONE,
-  'retrain.augment.pad': _whole(0),
-  'retrain.augment.flip': _SWITCH,
-  'retrain.augment.cutout': _whole(0),
-  'checkpoint.every': _whole(0),
-  'checkpoint.keep': _whole(1),
-  'log_every': _whole(1),
-}
-
-
-def validate(config, devices):
+def validate(config, devices, dataset=None):
   """Checks every key alone, then what keys must be together; nothing large is read.
 
   devices: how many of them share a batch, over all processes.
+  dataset: the real images if they are read already: the sizes that only they tell are checked too.
   Raises ValueError listing each problem as key, value and what is allowed.
   """
-  rules = {**RULES, **_registries()}
-  values = _flatten(config.to_dict())
-  problems = [f'{key}: {unknown(key)}' for key in values.keys() - rules.keys()]
-  problems += [f'{key}: missing; allowed: {rules[key].allowed}' for key in rules.keys() - values]
-  problems += [
-    f'{key} = {value!r}; allowed: {rules[key].allowed}'
-    for key, value in values.items()
-    if key in rules and not (_is(rules[key].kind, value) and rules[key].holds(value))
-  ]
+  problems = check(config)
   if not problems:
-    problems = [problem for check in CHECKS for problem in check(config, devices)]
+    problems = [problem for together in CHECKS for problem in together(config, devices, dataset)]
   if problems:
     raise ValueError('\n'.join(sorted(problems)[:LISTED]))
-
-
-def unknown(key):
-  """What to say of a key that no config has: 'no such key', and the nearest one."""
-  near = difflib.get_close_matches(key, RULES, n=1, cutoff=0.5)
-  near = near or [known for known in RULES if known.split('.')[-1] == key.split('.')[-1]]
-  return f'no such key; the nearest is {near[0]}' if near else 'no such key; see configs/default.py'
 
 
 def load_genotype(name):
   """The genotype of config.genotype: a published name, a file, or the workdir of a search.
 
-  Raises ValueError if it is none of them or the file is at fault.
+  Of a workdir it is that of the newest checkpoint of the search.
+  Raises ValueError if it is none of them, or the file or the checkpoint is at fault.
   """
-  if name not in genotype.PUBLISHED and os.path.isdir(name):
-    path = os.path.join(name, 'genotype.json')
-    if not os.path.isfile(path):
-      raise ValueError(f'genotype={name!r} is a folder without genotype.json; allowed: {_GENOTYPE}')
-    return genotype.load(path)
-  return genotype.load(name)
+  if not _is_folder(name):
+    return genotype.load(name)
+  from unrealnas_jax import search  # imports every layer, which is late enough here
+
+  return search.restore_genotype(name, _config_of(name))
+
+
+def needs_images(config):
+  """Whether a run looks at real images."""
+  from unrealnas_jax.data import IMAGELESS
+
+  searched = not config.genotype and config.source.name not in IMAGELESS
+  return searched or config.retrain.epochs > 0
 
 
 def to_json(config):
@@ -148,60 +53,36 @@ def to_json(config):
   return json.dumps(config.to_dict(), indent=2, sort_keys=True)
 
 
-def claim_workdir(workdir, config):
-  """Makes the workdir this run's by writing config.json, or finds it claimed by the same config.
+def _is_folder(name):
+  if name in genotype.PUBLISHED:
+    return False
+  return epath.Path(name).is_dir() if '://' in name else os.path.isdir(name)
 
-  Nothing that is there is changed. Raises ValueError: it cannot be written, holds other things, or
-  holds the run of another config (listing the keys that differ).
-  """
+
+def _config_of(workdir):
+  """The config of an earlier search; ValueError if the folder is not the workdir of one."""
   folder = epath.Path(workdir)
-  path = folder / 'config.json'
+  problem = f'genotype={workdir!r} is a folder that no search has left'
+  if not any((folder / 'checkpoints' / 'search').glob('[0-9]*')):
+    raise ValueError(f'{problem} (it has no checkpoints/search/STEP); allowed: {GENOTYPE}')
   try:
-    if path.exists():
-      _compare(workdir, json.loads(path.read_text()), json.loads(to_json(config)))
-      return
-    # A run killed just here may have left the file that was to become config.json.
-    if folder.exists() and any(p != metrics.unfinished(path) for p in folder.iterdir()):
-      raise ValueError(f'--workdir={workdir} holds files but no config.json; choose another')
-    folder.mkdir(parents=True, exist_ok=True)
-    metrics.write_json(path, json.loads(to_json(config)))
-  except json.JSONDecodeError as error:
-    raise ValueError(f'{path} is not JSON ({error}); choose another --workdir') from error
-  except OSError as error:
-    raise ValueError(
-      f'--workdir={workdir} cannot be used ({error.strerror or error}); allowed: a folder that can '
-      'be written'
-    ) from error
+    values = json.loads((folder / 'config.json').read_text())
+    values['method']['arch_betas'] = tuple(values['method']['arch_betas'])  # JSON has no tuples
+    config = ConfigDict(values)
+    wrong = check(config)
+  except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    wrong = [error]
+  if wrong:
+    raise ValueError(f'{problem} (config.json: {wrong[0]}); allowed: {GENOTYPE}')
+  return config
 
 
-def _registries():
-  """Rules of the keys that name an entry of a dictionary of functions."""
-  from unrealnas_jax.data import SOURCES
-  from unrealnas_jax.methods import METHODS
-  from unrealnas_jax.network import STEMS
-  from unrealnas_jax.spaces import SPACES
-
-  return {
-    'source.name': _one_of(SOURCES),
-    'method.name': _one_of(METHODS),
-    'search.space': _one_of(SPACES),
-    'retrain.stem': _one_of(STEMS),
-  }
-
-
-def _is(kind, value):
-  """Whether a value has the type a rule asks for: 1 is a float, True is no number."""
-  if kind is float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
-  return type(value) is kind
-
-
-def _check_work(config, devices):
+def _check_work(config, devices, dataset):
   if not config.genotype:
     return
   try:
-    load_genotype(config.genotype)
+    # Of a folder only that it is a workdir: its checkpoint is read when the rest is known to do.
+    _config_of(config.genotype) if _is_folder(config.genotype) else genotype.load(config.genotype)
   except ValueError as error:
     yield str(error)
   if config.retrain.epochs == 0:
@@ -211,12 +92,10 @@ def _check_work(config, devices):
     )
 
 
-def _check_data(config, devices):
-  from unrealnas_jax.data import IMAGELESS
+def _check_data(config, devices, dataset):
   from unrealnas_jax.data.datasets import kind_of
 
-  searched = not config.genotype and config.source.name not in IMAGELESS
-  if not searched and config.retrain.epochs == 0:
+  if not needs_images(config):
     return
   try:
     kind = kind_of(config.data.path)
@@ -224,53 +103,64 @@ def _check_data(config, devices):
     yield str(error)
     return
   if kind == 'npz' and not os.path.isfile(os.path.expanduser(config.data.path)):
-    yield f'data.path = {config.data.path!r}; no such file; allowed: {_PATH}'
+    yield f'data.path = {config.data.path!r}; no such file; allowed: {PATH}'
 
 
-def _check_batches(config, devices):
-  from unrealnas_jax.data import IMAGELESS
-
+def _check_batches(config, devices, dataset):
   for name in _phases(config):
     batch = config[name].batch
     if batch % devices:
       yield f'{name}.batch = {batch}; allowed: a multiple of the number of devices, {devices}'
-  if 'search' in _phases(config) and config.source.name in IMAGELESS:
-    examples, portion = config.source.examples, config.search.train_portion
-    weights = math.floor(portion * examples)
-    most = min(weights, examples - weights)
-    if config.search.batch > most:
-      yield (
-        f'search.batch = {config.search.batch}; allowed: at most {most}, the smaller part of '
-        f'source.examples = {examples} split at search.train_portion = {portion}'
-      )
+  if 'retrain' in _phases(config) and dataset and config.retrain.batch > dataset.train.size:
+    yield (
+      f'retrain.batch = {config.retrain.batch}; allowed: at most {dataset.train.size}, the number '
+      f'of training images of data.path = {config.data.path!r}'
+    )
 
 
-def _check_learning_rates(config, devices):
+def _check_halves(config, devices, dataset):
+  key, examples = _examples(config, dataset)
+  if 'search' not in _phases(config) or not examples:
+    return
+  batch, portion = config.search.batch, config.search.train_portion
+  weights = math.floor(portion * examples)
+  most = min(weights, examples - weights)
+  if batch > most:
+    yield (
+      f'search.batch = {batch}; allowed: at most {most}, the smaller part of {key} = {examples} '
+      f'split at search.train_portion = {portion}'
+    )
+    return
+  per_call, epoch_steps = config.search.steps_per_call, weights // batch
+  if epoch_steps % per_call:
+    divisors = (str(n) for n in range(1, epoch_steps + 1) if epoch_steps % n == 0)
+    yield (
+      f'search.steps_per_call = {per_call}; allowed: a divisor of the {epoch_steps} steps of an '
+      f'epoch: {", ".join(divisors)}'
+    )
+
+
+def _check_learning_rates(config, devices, dataset):
   for name in _phases(config):
     lr, lr_end = config[name].lr, config[name].lr_end
     if lr_end > lr:
       yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
 
 
-def _check_sizes(config, devices):
-  from unrealnas_jax.data import IMAGELESS
-
+def _check_sizes(config, devices, dataset):
   for name in _phases(config):
-    made = name == 'search' and config.source.name in IMAGELESS
-    key = 'source.size' if made else 'data.size'
-    size = config.source.size if made else config.data.size
-    if not size:  # as stored, so not known here
-      continue
+    key, size = _size(config, name, dataset)
     for change in ('pad', 'cutout'):
       pixels = config[name].augment[change]
-      if pixels >= size:
+      if size and pixels >= size:
         yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
 
 
-def _check_network(config, devices):
-  retrain, size = config.retrain, config.data.size
+def _check_network(config, devices, dataset):
+  retrain = config.retrain
   if 'retrain' not in _phases(config):
     return
+  key, size = _size(config, 'retrain', dataset)
   imagenet = retrain.stem == 'imagenet'
   if imagenet and retrain.channels < 2:
     yield f'retrain.channels = {retrain.channels}; allowed: at least 2 for the stem imagenet'
@@ -278,9 +168,29 @@ def _check_network(config, devices):
   halvings = 5 if imagenet else 2
   if retrain.auxiliary and 0 < size <= 2**halvings:
     yield (
-      f'retrain.auxiliary = {retrain.auxiliary}; allowed: 0 with data.size = {size}, the auxiliary '
+      f'retrain.auxiliary = {retrain.auxiliary}; allowed: 0 with {key} = {size}, the auxiliary '
       f'head needs more than {2**halvings} pixels'
     )
+
+
+def _examples(config, dataset):
+  """(what the number is called, how many examples a search has); 0 if only the data tells."""
+  from unrealnas_jax.data import IMAGELESS
+
+  if config.source.name in IMAGELESS:
+    return 'source.examples', config.source.examples
+  return 'the training images', dataset.train.size if dataset else 0
+
+
+def _size(config, phase, dataset):
+  """(what the number is called, the smaller side of a phase's images in pixels); 0 as above."""
+  from unrealnas_jax.data import IMAGELESS
+
+  if phase == 'search' and config.source.name in IMAGELESS:
+    return 'source.size', config.source.size
+  if config.data.size:
+    return 'data.size', config.data.size
+  return 'the smaller side of the images', min(dataset.shape[:2]) if dataset else 0
 
 
 def _phases(config):
@@ -289,41 +199,13 @@ def _phases(config):
   return search + (['retrain'] if config.retrain.epochs else [])
 
 
-# What keys must be together: (config, devices) -> problems.
+# What keys must be together: (config, devices, dataset or None) -> problems.
 CHECKS = (
   _check_work,
   _check_data,
   _check_batches,
+  _check_halves,
   _check_learning_rates,
   _check_sizes,
   _check_network,
 )
-
-
-def _flatten(tree, prefix=''):
-  """A nested dict as {'search.augment.pad': 4}."""
-  flat = {}
-  for name, value in tree.items():
-    if isinstance(value, dict):
-      flat |= _flatten(value, f'{prefix}{name}.')
-    else:
-      flat[prefix + name] = value
-  return flat
-
-
-def _compare(workdir, old, new):
-  """Raises ValueError listing the keys in which two configs differ."""
-  if not isinstance(old, dict):
-    raise ValueError(f'{workdir}/config.json holds no config; choose another --workdir')
-  old, new = _flatten(old), _flatten(new)
-  differing = [
-    f'  {key}: {old.get(key, "(missing)")!r} there, {new.get(key, "(missing)")!r} now'
-    for key in sorted(old.keys() | new.keys())
-    if key not in old or key not in new or old[key] != new[key]
-  ]
-  if differing:
-    lines = '\n'.join(differing[:LISTED])
-    raise ValueError(
-      f'--workdir={workdir} holds the run of another config:\n{lines}\n'
-      'Choose another --workdir, or give the same values to go on with that run.'
-    )

@@ -17,6 +17,7 @@ optimization_barrier does not help there, XLA drops it before it fuses.
 """
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -59,66 +60,87 @@ def grouped_conv(x, kernel, stride, dilation):
   )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def shifted_conv(x, kernel, stride, dilation):
-  """The form for CPU: one shifted image a tap, summed in float32."""
-  ph, pw = _padding(kernel, dilation)
-  return _shifted_sum(_pad(x, (ph, ph), (pw, pw)), kernel, stride, dilation)
+  """The form for CPU: one shifted image a tap, summed in float32.
+
+  A stride is taken apart into convolutions without one, which need no image with holes.
+  """
+  (height, width), (ph, pw) = kernel.shape[:2], _padding(kernel, dilation)
+  if stride == 1:
+    return _unit_conv(x, kernel, dilation, ((ph, ph), (pw, pw)))
+  if dilation % stride == ph % stride == pw % stride == 0:  # all taps meet the same pixels
+    return shifted_conv(x[:, ::stride, ::stride], kernel, 1, dilation // stride)
+  assert dilation == 1, 'a stride needs dilation 1 or a multiple of the stride'
+  rows, columns = (-(-size // stride) - 1 for size in x.shape[1:3])
+  padded = jnp.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
+  total = 0
+  for i, j in itertools.product(range(min(stride, height)), range(min(stride, width))):
+    part = kernel[i::stride, j::stride]
+    image = padded[:, i::stride, j::stride][:, : rows + part.shape[0], : columns + part.shape[1]]
+    total = total + _unit_conv(image, part, 1, ((0, 0), (0, 0)))
+  return total
 
 
-def _shifted_conv_fwd(x, kernel, stride, dilation):
-  return shifted_conv.__wrapped__(x, kernel, stride, dilation), (x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _unit_conv(x, kernel, dilation, padding):
+  return _shifted_sum(_pad(x, padding), kernel, dilation)
 
 
-def _shifted_conv_bwd(stride, dilation, residuals, g):
+def _unit_conv_fwd(x, kernel, dilation, padding):
+  return _unit_conv.__wrapped__(x, kernel, dilation, padding), (x, kernel)
+
+
+def _unit_conv_bwd(dilation, padding, residuals, g):
   x, kernel = residuals
-  (height, width), (ph, pw) = x.shape[1:3], _padding(kernel, dilation)
-  # The transpose of a strided convolution: stride - 1 zeros between pixels of g, flipped kernel.
-  rows, columns = ((n - 1) * stride + 1 for n in g.shape[1:3])
-  spread = _pad(g, (ph, height + ph - rows), (pw, width + pw - columns), stride - 1)
-  dx = _shifted_sum(spread, kernel[::-1, ::-1], 1, dilation)
-  padded = _pad(x, (ph, ph), (pw, pw))
-  return dx, _kernel_gradient(padded, g, kernel, stride, dilation).astype(kernel.dtype)
+  full = [dilation * (size - 1) for size in kernel.shape[:2]]
+  rest = [(n - low, n - high) for n, (low, high) in zip(full, padding, strict=True)]
+  dx = _shifted_sum(_pad(g, rest), kernel[::-1, ::-1], dilation)
+  return dx, _kernel_gradient(_pad(x, padding), g, kernel, dilation).astype(kernel.dtype)
 
 
-shifted_conv.defvjp(_shifted_conv_fwd, _shifted_conv_bwd)
+_unit_conv.defvjp(_unit_conv_fwd, _unit_conv_bwd)
 
 
-@functools.partial(_own_kernel, static=(2, 3))
-def _shifted_sum(padded, kernel, stride, dilation):
-  taps = _shifted_images(padded, kernel, stride, dilation)
+@functools.partial(_own_kernel, static=(2,))
+def _shifted_sum(padded, kernel, dilation):
+  taps = shifted_images(padded, kernel.shape[:2], (1, 1), dilation)
   weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
   total = sum(tap.astype(jnp.float32) * weight for tap, weight in zip(taps, weights, strict=True))
   return total.astype(padded.dtype)
 
 
-@functools.partial(_own_kernel, static=(3, 4))
-def _kernel_gradient(padded, g, kernel, stride, dilation):
-  taps = _shifted_images(padded, kernel, stride, dilation)
+@functools.partial(_own_kernel, static=(3,))
+def _kernel_gradient(padded, g, kernel, dilation):
+  taps = shifted_images(padded, kernel.shape[:2], (1, 1), dilation)
   products = [(tap * g).astype(jnp.float32) for tap in taps]
-  sums = lax.reduce(products, [jnp.float32(0)] * len(products), _add_all, (0, 1, 2))
-  return jnp.stack(sums).reshape(kernel.shape)
+  return sums(products).reshape(kernel.shape)
 
 
-def _shifted_images(padded, kernel, stride, dilation):
-  # [B, H', W', C] for each tap: the pixel that the tap sees from every output pixel.
-  kh, kw, _ = kernel.shape
-  height, width = (n - dilation * (k - 1) for n, k in zip(padded.shape[1:3], (kh, kw), strict=True))
+def shifted_images(padded, size, strides, dilation=1):
+  """For each tap of a kernel of some size, row by row, the image of the pixels that it meets.
+
+  padded: [B, H, W, C], size: (kh, kw) -> kh * kw images [B, H', W', C]
+  """
+  height, width = (n - dilation * (k - 1) for n, k in zip(padded.shape[1:3], size, strict=True))
   return [
-    padded[:, i : i + height : stride, j : j + width : stride]
-    for i in range(0, dilation * kh, dilation)
-    for j in range(0, dilation * kw, dilation)
+    padded[:, i : i + height : strides[0], j : j + width : strides[1]]
+    for i in range(0, dilation * size[0], dilation)
+    for j in range(0, dilation * size[1], dilation)
   ]
 
 
-def _pad(x, rows, columns, between=0):
-  config = ((0, 0, 0), (*rows, between), (*columns, between), (0, 0, 0))
-  return lax.pad(x, jnp.zeros((), x.dtype), config)
+def _pad(x, padding):
+  return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)))
 
 
 def _padding(kernel, dilation):
   return tuple(dilation * (size - 1) // 2 for size in kernel.shape[:2])
 
 
-def _add_all(left, right):
-  return [a + b for a, b in zip(left, right, strict=True)]
+def sums(images):
+  """Sums each of N images [B, H, W, C] float32 over its pixels, all in one pass: [N, C]."""
+
+  def add(left, right):
+    return [a + b for a, b in zip(left, right, strict=True)]
+
+  return jnp.stack(lax.reduce(images, [jnp.float32(0)] * len(images), add, (0, 1, 2)))

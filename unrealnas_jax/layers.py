@@ -14,24 +14,21 @@ from unrealnas_jax.depthwise import depthwise_conv
 
 
 class Mode(NamedTuple):
-  """How layers compute: by the batch's statistics or the running ones, averaged over which axis."""
+  """How layers compute: by the batch's statistics or the running ones, averaged over which axis.
+
+  plain: loops are written out and nothing is computed twice. Slow to compile and large in memory;
+  it is what the quick form is checked against, and what XLA can count the operations of.
+  """
 
   train: bool
   axis_name: str | None
+  plain: bool = False
 
 
 def init_stats(channels, *leading):
   """Running statistics of a norm, with leading axes where layers are stacked."""
   shape = (*leading, channels)
   return {'mean': jnp.zeros(shape), 'var': jnp.ones(shape)}
-
-
-def init_conv(key, shape, *leading):
-  """Weights as ops.conv_init makes them; leading axes hold independent layers."""
-  if not leading:
-    return ops.conv_init(key, shape)
-  keys = jax.random.split(key, leading[0])
-  return jax.vmap(lambda key: init_conv(key, shape, *leading[1:]))(keys)
 
 
 def norm(x, stats, mode):
@@ -44,9 +41,9 @@ def pointwise(x, kernel):
   return jnp.dot(x, kernel.astype(x.dtype))
 
 
-def init_relu_conv(key, channels_in, channels, *leading):
-  """(params, stats) of relu_conv."""
-  kernel = init_conv(key, (channels_in, channels), *leading)
+def init_relu_conv(draw, channels_in, channels, *leading):
+  """(params, stats) of relu_conv; draw as in ops.conv_init, here and below."""
+  kernel = ops.conv_init(draw, (channels_in, channels), *leading)
   return {'pointwise': kernel}, init_stats(channels, *leading)
 
 
@@ -55,12 +52,11 @@ def relu_conv(x, params, stats, mode):
   return norm(pointwise(jax.nn.relu(x), params['pointwise']), stats, mode)
 
 
-def init_factorized_reduce(key, channels_in, channels, *leading):
+def init_factorized_reduce(draw, channels_in, channels, *leading):
   """(params, stats) of factorized_reduce."""
   sizes = {'even': channels // 2, 'odd': channels - channels // 2}
   params = {
-    name: init_conv(jax.random.fold_in(key, n), (channels_in, size), *leading)
-    for n, (name, size) in enumerate(sizes.items())
+    name: ops.conv_init(draw, (channels_in, size), *leading) for name, size in sizes.items()
   }
   return params, init_stats(channels, *leading)
 
@@ -72,11 +68,11 @@ def factorized_reduce(x, params, stats, mode):
   return norm(jnp.concatenate(halves, axis=-1), stats, mode)
 
 
-def init_separable(key, kernel, channels, *leading):
+def init_separable(draw, kernel, channels, *leading):
   """(params, stats) of separable."""
   params = {
-    'depthwise': init_conv(jax.random.fold_in(key, 0), (kernel, kernel, channels), *leading),
-    'pointwise': init_conv(jax.random.fold_in(key, 1), (channels, channels), *leading),
+    'depthwise': ops.conv_init(draw, (kernel, kernel, channels), *leading),
+    'pointwise': ops.conv_init(draw, (channels, channels), *leading),
   }
   return params, init_stats(channels, *leading)
 

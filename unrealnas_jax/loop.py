@@ -1,5 +1,6 @@
 """The loop of a long training: steps, metrics, checkpoints, and going on where a run stopped."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ class Plan(NamedTuple):
   of the device, a divisor of epoch_steps.
   init: () -> state. step: (key, state, *batches [D, S, B, ...]) -> (state, {name: [S]}).
   batches: range of steps -> tuples of host batches [S, B, ...], one a call.
+  learning_rate: step, counted from 0 -> that of the weights.
   end_of_epoch: state -> {name: value}, written to metrics.jsonl once an epoch.
   """
 
@@ -29,6 +31,7 @@ class Plan(NamedTuple):
   init: Callable
   step: Callable
   batches: Callable[[range], Iterable]
+  learning_rate: Callable
   end_of_epoch: Callable
 
 
@@ -36,38 +39,44 @@ def run(plan, key, config, workdir):
   """Runs all steps that are still to do; (last state, seconds spent on the phase so far).
 
   Metrics go out at multiples of config.log_every, the lines of a step before its checkpoint.
+  Checkpoints are saved at the first call that reaches a multiple of config.checkpoint.every.
   """
+  assert plan.epoch_steps % plan.per_call == 0, (plan.epoch_steps, plan.per_call)
   started = time.monotonic()
-  manager = checkpoint.open(workdir, plan.phase, config.checkpoint.keep)
-  done, state = _restore(manager, plan)
-  spent = _spent(workdir, plan.phase) if done else 0.0
-  writer = metrics.open(workdir, plan.phase, done)
-  key = parallel.replicate(key)
-  every = config.checkpoint.every or plan.epoch_steps
-  steps = range(done, plan.steps, plan.per_call)
-  calls = plan.batches(range(done, plan.steps))
-  for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
-    state, values = plan.step(key, state, *(parallel.shard(batch, axis=1) for batch in batches))
-    done = first + plan.per_call
-    _write(writer, first, done, values, config.log_every)
-    if done % plan.epoch_steps == 0:
-      metrics.write(writer, done, {'epoch': done // plan.epoch_steps, **plan.end_of_epoch(state)})
-    if done == plan.steps or done // every > first // every:
-      checkpoint.save(manager, done, state)
-      _spend(workdir, plan.phase, spent + time.monotonic() - started)
-  checkpoint.close(manager)
-  metrics.close(writer)
+  with contextlib.ExitStack() as stack:
+    manager = checkpoint.open(workdir, plan.phase, config.checkpoint.keep)
+    stack.callback(checkpoint.close, manager)  # after an error too: it may be saving still
+    done, state = _restore(manager, plan)
+    spent = _spent(workdir, plan.phase) if done else 0.0
+    if done == plan.steps:
+      return state, spent
+    writer = metrics.open(workdir, plan.phase, done)
+    stack.callback(metrics.close, writer)
+    key = parallel.replicate(key)
+    every = config.checkpoint.every or plan.epoch_steps
+    steps = range(done, plan.steps, plan.per_call)
+    calls = plan.batches(range(done, plan.steps))
+    for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
+      state, values = plan.step(key, state, *(parallel.shard(batch, axis=1) for batch in batches))
+      done = first + plan.per_call
+      _write(writer, first, done, values, config.log_every)
+      if done % plan.epoch_steps == 0:
+        metrics.write(writer, done, _epoch(plan, done, state))
+      if done == plan.steps or done // every > first // every:
+        checkpoint.save(manager, done, state)
+        _spend(workdir, plan.phase, spent + time.monotonic() - started)
   return state, spent + time.monotonic() - started
-
-
-def divisors(number):
-  """All divisors of a number, ascending."""
-  return [n for n in range(1, number + 1) if number % n == 0]
 
 
 def _restore(manager, plan):
   restored = checkpoint.restore_latest(manager, jax.eval_shape(plan.init))
-  return restored or (0, parallel.replicate(plan.init()))
+  return restored or (0, parallel.replicate(jax.jit(plan.init)()))
+
+
+def _epoch(plan, done, state):
+  """What is said of the epoch that ends at step `done`."""
+  epoch, learning_rate = done // plan.epoch_steps, plan.learning_rate(done - 1)
+  return {'epoch': epoch, 'learning_rate': learning_rate, **plan.end_of_epoch(state)}
 
 
 def _write(writer, first, done, values, log_every):

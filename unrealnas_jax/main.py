@@ -16,9 +16,10 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
+from unrealnas_jax import claim, metrics, parallel
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax import metrics, parallel
-from unrealnas_jax.config import RULES, claim_workdir, load_genotype, unknown, validate
+from unrealnas_jax.config import load_genotype, needs_images, validate
+from unrealnas_jax.rules import RULES, unknown
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
@@ -59,40 +60,69 @@ def main(argv, values=flags.FLAGS):
 def run(config, workdir):
   """Searches, retrains and tests as the config says; everything is written below workdir.
 
+  Nothing is written before all that can be known to be wrong has been looked for.
   Raises ValueError: config, workdir or data cannot be used.
   """
+  path = epath.Path(workdir) / 'result.json'
+  if path.exists() and claim.is_ours(workdir, config):
+    _tell(f'{workdir} holds this run, finished; another --workdir starts a new one.')
+    _tell(summary(json.loads(path.read_text()), workdir))
+    return
   validate(config, jax.device_count())
-  if parallel.is_primary():
-    claim_workdir(workdir, config)
-  parallel.barrier('workdir')
+  claim.check(workdir, config)
   devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
   logging.info('Scale %s on %s; --config=FILE:laptop or FILE:paper chooses.', config.scale, devices)
   logging.info('Everything is written to %s', workdir)
 
-  path = epath.Path(workdir) / 'result.json'
-  if path.exists():
-    _tell(f'{workdir} holds this run, finished; another --workdir starts a new one.')
-    _tell(summary(json.loads(path.read_text()), workdir))
-    return
-  result = search_and_retrain(config, workdir)
-  if parallel.is_primary():
-    metrics.write_json(path, result)
+  dataset, given = load_data(config), _given_genotype(config, workdir)
+  with claim.hold(workdir, config):
+    result = search_and_retrain(config, dataset, given, workdir)
+    if parallel.is_primary():
+      metrics.write_json(path, result)
   _tell(summary(result, workdir))
 
 
-def search_and_retrain(config, workdir):
-  """The genotype and what search and retraining found of it, as result.json holds them."""
+def load_data(config):
+  """The real images of a run, checked against the config; None for a run without any."""
+  if not needs_images(config):
+    return None
+  from unrealnas_jax.data import datasets
+
+  dataset = datasets.load(config.data)
+  validate(config, jax.device_count(), dataset)
+  return dataset
+
+
+def search_and_retrain(config, dataset, given, workdir):
+  """The genotype and what search and retraining found of it, as result.json holds them.
+
+  given: the genotype of config.genotype, None to search for one.
+  """
   # Imported only now: bad input should not have to wait for the import of every layer.
   from unrealnas_jax import retrain, search
 
-  facts = {}
-  if config.genotype:
-    genotype = load_genotype(config.genotype)
-  else:
-    genotype, facts = search.run(config, workdir)
+  genotype, facts = given, {}
+  if given is None:
+    seen = dataset and dataset._replace(test=None)  # no search can look at test images
+    genotype, facts = search.run(config, seen, workdir)
+  elif parallel.is_primary():
+    metrics.write_json(epath.Path(workdir) / 'genotype.json', given._asdict())
   if config.retrain.epochs:
-    facts = {**facts, **retrain.run(config, genotype, workdir)}
+    facts = {**facts, **retrain.run(config, genotype, dataset, workdir)}
   return {'genotype': genotypes.to_text(genotype), 'scale': config.scale, **facts}
+
+
+def _given_genotype(config, workdir):
+  """The genotype that config.genotype names, None where it asks for a search.
+
+  A run that goes on keeps the one it began with: a search that is given may have gone on meanwhile.
+  """
+  kept = epath.Path(workdir) / 'genotype.json'
+  if not config.genotype:
+    return None
+  if kept.exists() and claim.is_ours(workdir, config):
+    return genotypes.from_json(kept.read_text(), str(kept))
+  return load_genotype(config.genotype)
 
 
 def summary(result, workdir):

@@ -15,6 +15,7 @@ import numpy as np
 from jax import custom_derivatives, lax
 
 from unrealnas_jax import layers, ops
+from unrealnas_jax.depthwise import sums
 
 # Layers (kernel size, dilation) of each candidate that convolves.
 CONVOLUTIONS = {
@@ -26,28 +27,25 @@ CONVOLUTIONS = {
 POOLS = {'max_pool_3x3': ops.max_pool, 'avg_pool_3x3': ops.avg_pool}
 
 
-def init(key, candidates, channels, stride, sources, *leading):
+def init(draw, candidates, channels, stride, sources, *leading):
   """(params, stats) of the mixed operations of edges, arrays with leading axes for the edges.
 
   params: {op: layers} of what each edge computes for itself; stats: {'edges': the same,
   'pools': {op: statistics stacked by source}}.
   """
   pairs = {}
-  for number, op in enumerate(candidates):
-    op_key = jax.random.fold_in(key, number)
+  for op in candidates:
     if op in CONVOLUTIONS:
       pairs[op] = [
-        layers.init_separable(jax.random.fold_in(op_key, n), kernel, channels, *leading)
-        for n, (kernel, _) in enumerate(CONVOLUTIONS[op])
+        layers.init_separable(draw, kernel, channels, *leading) for kernel, _ in CONVOLUTIONS[op]
       ]
     elif op == 'skip_connect' and stride == 2:
-      pairs[op] = [layers.init_factorized_reduce(op_key, channels, channels, *leading)]
+      pairs[op] = [layers.init_factorized_reduce(draw, channels, channels, *leading)]
   params, stats = ({op: [p[n] for p in pair] for op, pair in pairs.items()} for n in (0, 1))
   pools = {op: layers.init_stats(channels, sources) for op in candidates if op in POOLS}
   return params, {'edges': stats, 'pools': pools}
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def walk(candidates, mode, edges, bank, params, stats, weights):
   """Completes the states of a cell, one after the other, from the states before them.
 
@@ -56,7 +54,13 @@ def walk(candidates, mode, edges, bank, params, stats, weights):
     in from elsewhere) and gets the mixed operations of its incoming edges added.
   weights: [E, O]; params and stats stacked likewise -> (bank, new stats)
   """
-  sources, starts = _order(edges, len(bank))
+  if mode.plain:
+    return _walk(_plain_loop, np.asarray, candidates, mode, edges, bank, params, stats, weights)
+  return _quick_walk(candidates, mode, edges, bank, params, stats, weights)
+
+
+def _walk(loop, table, candidates, mode, edges, bank, params, stats, weights):
+  sources, starts = map(table, _order(edges, len(bank)))
   shared = _shared_weights(edges, weights, len(bank))
 
   def one_edge(e, carry):
@@ -69,12 +73,22 @@ def walk(candidates, mode, edges, bank, params, stats, weights):
   def one_state(n, carry):
     bank, stats = carry
     carry = bank, bank[n], stats
-    _, total, stats = lax.fori_loop(starts[n], starts[n + 1], one_edge, carry)
+    _, total, stats = loop(starts[n], starts[n + 1], one_edge, carry)
     bank = bank.at[n].set(total)
     y, seen = shared_operations(candidates, mode, total, _at(stats['pools'], n), shared[:, n], 1)
     return bank + y, {**stats, 'pools': _put(stats['pools'], n, seen)}
 
-  return lax.fori_loop(0, len(bank), one_state, (bank, stats))
+  return loop(0, len(bank), one_state, (bank, stats))
+
+
+def _plain_loop(start, stop, body, carry):
+  for number in range(start, stop):
+    carry = body(number, carry)
+  return carry
+
+
+_looped = functools.partial(_walk, lax.fori_loop, jnp.asarray)
+_quick_walk = jax.custom_vjp(_looped, nondiff_argnums=(0, 1, 2))
 
 
 def _walk_fwd(candidates, mode, edges, bank, params, stats, weights):
@@ -82,14 +96,14 @@ def _walk_fwd(candidates, mode, edges, bank, params, stats, weights):
   # what is differentiated is a residual of its own, so that the way back can leave out the rest.
   learned = any(leaf.perturbed for leaf in jax.tree.leaves(params, is_leaf=_is_primal))
   bank, params, stats, weights = _values((bank, params, stats, weights))
-  result = walk.__wrapped__(candidates, mode, edges, bank, params, stats, weights)
+  result = _looped(candidates, mode, edges, bank, params, stats, weights)
   return result, (result[0], params, (params,) if learned else (), stats, weights)
 
 
 def _walk_bwd(candidates, mode, edges, residuals, gradients):
   # Edges and pools are computed again from the finished states.
   bank, params, learned, stats, weights = residuals
-  sources, starts = _order(edges, len(bank))
+  sources, starts = map(jnp.asarray, _order(edges, len(bank)))
   shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, len(bank)), weights)
 
   def one_edge(e, carry):
@@ -125,7 +139,7 @@ def _walk_bwd(candidates, mode, edges, residuals, gradients):
   return dbank, dparams, _zeros(stats), dweights + shared_vjp(dshared)[0]
 
 
-walk.defvjp(_walk_fwd, _walk_bwd, symbolic_zeros=True)
+_quick_walk.defvjp(_walk_fwd, _walk_bwd, symbolic_zeros=True)
 
 
 def reduce_inputs(candidates, mode, inputs, params, stats, weights):
@@ -139,14 +153,16 @@ def reduce_inputs(candidates, mode, inputs, params, stats, weights):
     x, params, stats, weights = variables
     shared, pools = shared_operations(candidates, mode, x, stats['pools'], weights, 2)
 
-    @functools.partial(jax.checkpoint, prevent_cse=False)  # computed again on the way back
-    def edge(x, variables):
-      return x, own_operations(candidates, mode, x, *variables, 2)
+    def edge(_, variables):
+      return None, own_operations(candidates, mode, x, *variables, 2)
 
-    _, (own, edges) = lax.scan(edge, x, (params, stats['edges'], weights))
+    # What an edge computes is computed again on the way back.
+    edge = edge if mode.plain else jax.checkpoint(edge, prevent_cse=False)
+    _, (own, edges) = lax.scan(edge, None, (params, stats['edges'], weights), unroll=mode.plain)
     return None, (shared + own, {'edges': edges, 'pools': pools})
 
-  _, (nodes, stats) = lax.scan(source, None, (inputs, params, stats, weights))
+  variables = inputs, params, stats, weights
+  _, (nodes, stats) = lax.scan(source, None, variables, unroll=mode.plain)
   return nodes.sum(0), stats
 
 
@@ -175,22 +191,44 @@ def shared_operations(candidates, mode, x, stats, weights, stride):
 
   x: [B, H, W, C], weights: [D, O] -> ([D, B, H', W', C], new stats)
   """
-  outputs, seen = {}, {}
-  for op in candidates:
+  images, columns, seen = [], [], {}
+  for column, op in enumerate(candidates):
     if op in POOLS:
-      outputs[op], seen[op] = layers.norm(POOLS[op](x, stride), stats[op], mode)
+      y, seen[op] = layers.norm(POOLS[op](x, stride), stats[op], mode)
     elif op == 'skip_connect' and stride == 1:
-      outputs[op] = x
-  columns = np.array([candidates.index(op) for op in outputs])
-  stacked = jnp.stack(list(outputs.values()))
-  # A matrix product: as a sum of scaled images its gradient is reductions that take 5 times longer.
-  return jnp.tensordot(weights[:, columns].astype(x.dtype), stacked, 1), seen
+      y = x
+    else:
+      continue
+    images.append(y)
+    columns.append(column)
+  return _mixes(weights[:, np.array(columns)], images), seen
+
+
+@jax.custom_vjp
+def _mixes(weights, images):
+  """One mix a destination. weights: [D, K], images: K of [B, H, W, C] -> [D, B, H, W, C]."""
+  shape = (-1, 1, 1, 1, 1)
+  columns = weights.astype(images[0].dtype).T
+  return sum(w.reshape(shape) * image[None] for w, image in zip(columns, images, strict=True))
+
+
+def _mixes_bwd(residuals, g):
+  # Written out so that each gradient is one pass over memory: as reductions of 5-D arrays, or as
+  # matrix products with their transposed copies, they take 3 to 5 times longer on CPU.
+  weights, images = residuals
+  columns = weights.astype(g.dtype).T
+  dimages = [sum(w * row for w, row in zip(column, g, strict=True)) for column in columns]
+  products = [(row * image).astype(jnp.float32) for row in g for image in images]
+  return sums(products).sum(-1).reshape(weights.shape), dimages
+
+
+_mixes.defvjp(lambda weights, images: (_mixes(weights, images), (weights, images)), _mixes_bwd)
 
 
 def _order(edges, states):
   # The source of each edge, and for each state the number of its first incoming edge.
   sources, destinations = np.array(edges).T
-  return jnp.asarray(sources), jnp.asarray(np.searchsorted(destinations, np.arange(states + 1)))
+  return sources, np.searchsorted(destinations, np.arange(states + 1))
 
 
 def _shared_weights(edges, weights, states):

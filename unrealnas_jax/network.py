@@ -1,26 +1,23 @@
 """The discrete network of a genotype: what is trained from scratch and tested after a search."""
 
-import dataclasses
 import functools
-import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from unrealnas_jax import ops
-from unrealnas_jax.depthwise import depthwise_conv
+from unrealnas_jax.blocks import (
+  OPERATIONS,
+  BatchNorm,
+  Conv,
+  FactorizedReduce,
+  Linear,
+  Mode,
+  ReluConvNorm,
+)
 from unrealnas_jax.genotype import Genotype
-
-
-@dataclasses.dataclass(frozen=True)
-class Mode:
-  """How every layer computes: in training or not, in which dtype, averaging over which axis."""
-
-  train: bool
-  dtype: Any
-  axis_name: str | None
 
 
 class Network(nn.Module):
@@ -30,6 +27,7 @@ class Network(nn.Module):
   stem: a key of STEMS; auxiliary: adds the auxiliary head, which only computes in training.
   dtype: of the activations; parameters, statistics and logits stay float32.
   axis_name: the axis of the devices a batch is spread over (batch norm), None for one device.
+  draw: what initial weights are made from (ops.one_draw); None draws one by one from init's key.
   Source: Liu et al. 2019, DARTS, cnn/model.py.
   """
 
@@ -41,6 +39,7 @@ class Network(nn.Module):
   stem: str = 'cifar'
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  draw: Callable | None = None
 
   @nn.compact
   def __call__(self, images, *, train, drop_path=0.0, example_keys=None):
@@ -53,7 +52,8 @@ class Network(nn.Module):
     """
     if self.stem not in STEMS:
       raise ValueError(f'retrain.stem={self.stem!r}; allowed: {", ".join(STEMS)}')
-    mode = Mode(train, jnp.dtype(self.dtype), None if self.is_initializing() else self.axis_name)
+    axis_name = None if self.is_initializing() else self.axis_name
+    mode = Mode(train, jnp.dtype(self.dtype), axis_name, self.draw)
     reductions = (self.cells // 3, 2 * self.cells // 3)
     width, aux_logits = self.channels, None
     paths = [None] * self.cells
@@ -75,7 +75,8 @@ class Network(nn.Module):
         aux_logits = head(self.classes, mode, name='auxiliary_head')(newer)
 
     features = newer.astype(jnp.float32).mean((1, 2))
-    return linear(features, self.classes, name='classifier'), aux_logits if train else None
+    logits = Linear(self.classes, mode, name='classifier')(features)
+    return logits, aux_logits if train else None
 
 
 def drop_path_scales(example_keys, drop_path, cells, edges):
@@ -183,9 +184,10 @@ class AuxiliaryHead(nn.Module):
     x = nn.avg_pool(nn.relu(x), window, strides)
     x = Conv(128, (1, 1), self.mode, name='conv_0')(x)
     x = nn.relu(BatchNorm(self.mode, name='norm_0')(x))
-    x = Conv(768, (2, 2), self.mode, padding='VALID', name='conv_1')(x)
+    x = Conv(768, (2, 2), self.mode, padding=(0, 0), name='conv_1')(x)
     x = BatchNorm(self.mode, name='norm_1')(x) if self.second_norm else x
-    return linear(nn.relu(x).astype(jnp.float32).mean((1, 2)), self.classes, name='classifier')
+    x = nn.relu(x).astype(jnp.float32).mean((1, 2))
+    return Linear(self.classes, self.mode, name='classifier')(x)
 
 
 # The ImageNet head lacks its second norm: a slip of the first official version that the authors
@@ -193,154 +195,4 @@ class AuxiliaryHead(nn.Module):
 AUXILIARY_HEADS = {
   'cifar': functools.partial(AuxiliaryHead, 3, True),
   'imagenet': functools.partial(AuxiliaryHead, 2, False),
-}
-
-
-class SeparableConv(nn.Module):
-  """Two depthwise blocks in a row, the first with the stride."""
-
-  kernel: int
-  features: int
-  stride: int
-  mode: Mode
-
-  @nn.compact
-  def __call__(self, x):
-    for number, stride in enumerate((self.stride, 1)):
-      name = f'block_{number}'
-      x = DepthwiseBlock(self.kernel, 1, self.features, stride, self.mode, name=name)(x)
-    return x
-
-
-class DepthwiseBlock(nn.Module):
-  """ReLU, depthwise convolution, pointwise convolution, norm."""
-
-  kernel: int
-  dilation: int
-  features: int
-  stride: int
-  mode: Mode
-
-  @nn.compact
-  def __call__(self, x):
-    shape = (self.kernel, self.kernel, x.shape[-1])
-    kernel = self.param('depthwise', ops.conv_init, shape).astype(self.mode.dtype)
-    x = depthwise_conv(nn.relu(x), kernel, self.stride, self.dilation)
-    x = Conv(self.features, (1, 1), self.mode, name='pointwise')(x)
-    return BatchNorm(self.mode, name='norm')(x)
-
-
-class RowColumnConv(nn.Module):
-  """ReLU, a 1x7 and a 7x1 convolution, norm: conv_7x1_1x7, with the official order of the two."""
-
-  features: int
-  stride: int
-  mode: Mode
-
-  @nn.compact
-  def __call__(self, x):
-    x = Conv(self.features, (1, 7), self.mode, (1, self.stride), name='conv_0')(nn.relu(x))
-    x = Conv(self.features, (7, 1), self.mode, (self.stride, 1), name='conv_1')(x)
-    return BatchNorm(self.mode, name='norm')(x)
-
-
-class FactorizedReduce(nn.Module):
-  """Halves height and width: pointwise convolutions on even and on odd pixels, norm of both."""
-
-  features: int
-  mode: Mode
-
-  @nn.compact
-  def __call__(self, x):
-    even, odd = ops.alternate_pixels(nn.relu(x))
-    half = self.features // 2
-    even = Conv(half, (1, 1), self.mode, name='conv_0')(even)
-    odd = Conv(self.features - half, (1, 1), self.mode, name='conv_1')(odd)
-    return BatchNorm(self.mode, name='norm')(jnp.concatenate([even, odd], axis=-1))
-
-
-class ReluConvNorm(nn.Module):
-  """ReLU, pointwise convolution, norm."""
-
-  features: int
-  mode: Mode
-
-  @nn.compact
-  def __call__(self, x):
-    x = Conv(self.features, (1, 1), self.mode, name='conv')(nn.relu(x))
-    return BatchNorm(self.mode, name='norm')(x)
-
-
-class Conv(nn.Module):
-  """Convolution without bias; padding is (k - 1) // 2 on each side unless it is given."""
-
-  features: int
-  kernel: tuple[int, int]
-  mode: Mode
-  strides: tuple[int, int] = (1, 1)
-  padding: str | None = None
-
-  @nn.compact
-  def __call__(self, x):
-    same = [((size - 1) // 2,) * 2 for size in self.kernel]
-    kernel = self.param('kernel', ops.conv_init, (*self.kernel, x.shape[-1], self.features))
-    return jax.lax.conv_general_dilated(
-      x,
-      kernel.astype(self.mode.dtype),
-      self.strides,
-      self.padding or same,
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    )
-
-
-class BatchNorm(nn.Module):
-  """ops.batch_norm with learned scale and bias, statistics in the collection batch_stats."""
-
-  mode: Mode
-
-  @nn.compact
-  def __call__(self, x):
-    shape = x.shape[-1:]
-    mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
-    var = self.variable('batch_stats', 'var', jnp.ones, shape)
-    scale = self.param('scale', nn.initializers.ones, shape)
-    bias = self.param('bias', nn.initializers.zeros, shape)
-    stats = {'mean': mean.value, 'var': var.value}
-    y, stats = ops.batch_norm(x, stats, self.mode.train, scale, bias, self.mode.axis_name)
-    if self.mode.train and not self.is_initializing():
-      mean.value, var.value = stats['mean'], stats['var']
-    return y
-
-
-def linear(x, features, name):
-  """x @ kernel + bias in float32, both U(+-1/sqrt(fan_in)) at first as in PyTorch."""
-  bound = 1 / math.sqrt(x.shape[-1])
-
-  def bias_init(key, shape, dtype):
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-  return nn.Dense(features, kernel_init=ops.conv_init, bias_init=bias_init, name=name)(x)
-
-
-def _function(apply):
-  """A layer without parameters, apply(x, stride), made as the modules are."""
-  return lambda features, stride, mode, name: lambda x: apply(x, stride)
-
-
-def _skip(features, stride, mode, name):
-  return FactorizedReduce(features, mode, name=name) if stride == 2 else lambda x: x
-
-
-# operation -> (features, stride, mode, name of the layer) -> layer
-OPERATIONS = {
-  'none': _function(lambda x, stride: jnp.zeros_like(x[:, ::stride, ::stride])),
-  'max_pool_3x3': _function(ops.max_pool),
-  'avg_pool_3x3': _function(ops.avg_pool),
-  'skip_connect': _skip,
-  'sep_conv_3x3': functools.partial(SeparableConv, 3),
-  'sep_conv_5x5': functools.partial(SeparableConv, 5),
-  'dil_conv_3x3': functools.partial(DepthwiseBlock, 3, 2),
-  'dil_conv_5x5': functools.partial(DepthwiseBlock, 5, 2),
-  'sep_conv_7x7': functools.partial(SeparableConv, 7),
-  'conv_7x1_1x7': RowColumnConv,
 }

@@ -8,34 +8,34 @@ import numpy as np
 import optax
 from jax import lax
 
-from unrealnas_jax import cost, loop, optimizers, parallel
-from unrealnas_jax.data import augment, batches, datasets, real
+from unrealnas_jax import cost, loop, ops, optimizers, parallel
+from unrealnas_jax.data import augment, batches, real
 from unrealnas_jax.network import Network
 from unrealnas_jax.state import RetrainState
 
 
-def run(config, genotype, workdir):
+def run(config, genotype, dataset, workdir):
   """Trains and tests, or goes on with the retraining in workdir: facts for result.json.
 
-  Test images are read once, after the last step.
-  Raises ValueError: the data or the workdir cannot be used.
+  Test images are looked at once, after the last step.
+  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  dataset = datasets.load(config.data)
-  source = real.make(config, dataset)
+  source, hp = real.make(config, dataset), config.retrain
   network = make_network(config, genotype, dataset.classes)
-  batch = config.retrain.batch
+  size = measure(network, dataset.shape)
   indices = np.arange(source.examples)
-  epoch_steps = batches.steps_per_epoch(indices, batch, 'retrain.batch')
-  tx = optimizers.sgd(config.retrain, epoch_steps)
+  epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')
+  tx = optimizers.sgd(hp, epoch_steps)
   key = jax.random.fold_in(jax.random.key(config.seed), 4)
   plan = loop.Plan(
     phase='retrain',
-    steps=config.retrain.epochs * epoch_steps,
+    steps=hp.epochs * epoch_steps,
     epoch_steps=epoch_steps,
     per_call=1,
     init=functools.partial(init_state, key, network, source, tx),
     step=parallel.pmap_step(make_step(config, source, network, tx, epoch_steps), batches=1),
     batches=functools.partial(_batches, config, source),
+    learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
     end_of_epoch=lambda state: {},
   )
   state, seconds = loop.run(plan, key, config, workdir)
@@ -43,7 +43,7 @@ def run(config, genotype, workdir):
     'retrain_seconds': seconds,
     'retrain_steps': plan.steps,
     'dataset': dataset.name,
-    **measure(network, dataset.shape),
+    **size,
     **evaluate(config, dataset, network, state),
   }
 
@@ -65,7 +65,8 @@ def make_network(config, genotype, classes):
 
 def init_state(key, network, source, tx):
   """The state before the first step."""
-  variables = network.init(key, jnp.zeros((1, *source.shape)), train=False)
+  image = jnp.zeros((1, *source.shape))
+  variables = ops.one_draw(key, lambda draw: network.clone(draw=draw).init(key, image, train=False))
   params = variables['params']
   return RetrainState(
     step=jnp.zeros((), jnp.int32),

@@ -1,7 +1,7 @@
 """Searching a genotype: what the source shows goes through the supernet, the method learns."""
 
 import functools
-import json
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,69 +9,92 @@ import numpy as np
 from absl import logging
 from etils import epath
 from jax import lax
-from ml_collections import ConfigDict
 
 from unrealnas_jax import checkpoint, data, loop, metrics, optimizers, parallel, supernet
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax.data import augment, batches, datasets
+from unrealnas_jax.data import augment, batches
 from unrealnas_jax.methods import METHODS
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
-MOST_SKIPS = 4  # of the 8 operations of a normal cell; DARTS cells with more train poorly
+MOST_SKIPS = 0.5  # of a normal cell's operations; DARTS cells with more train poorly
 MOST_NONE = 0.5  # of the mixing weights
 
 
-def run(config, workdir):
+class Search(NamedTuple):
+  """A search ready to run: its key, what the loop runs, and what reads its last state."""
+
+  key: jax.Array
+  plan: loop.Plan
+  net: supernet.Net
+  method: Any
+
+
+def run(config, dataset, workdir):
   """Searches, or goes on with the search in workdir: (Genotype, facts for result.json).
 
-  Writes genotype.json, metrics.jsonl and checkpoints/search below workdir.
-  Raises ValueError: the data or the workdir cannot be used.
+  dataset: as for `prepare`. Writes genotype.json, metrics.jsonl and checkpoints/search to workdir.
+  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  dataset = None if config.source.name in data.IMAGELESS else datasets.load(config.data)
-  source = data.make_source(config, dataset)
-  net, method, halves = (
-    make_net(config, source),
-    METHODS[config.method.name],
-    _halves(config, source),
-  )
-  epoch_steps = batches.steps_per_epoch(halves[0], config.search.batch, 'search.batch')
-  _check_calls(config.search.steps_per_call, epoch_steps)
-  tx = optimizers.Optimizers(
-    optimizers.sgd(config.search, epoch_steps), optimizers.adam(config.method)
-  )
-  key = jax.random.key(config.seed)
-  plan = loop.Plan(
-    phase='search',
-    steps=config.search.epochs * epoch_steps,
-    epoch_steps=epoch_steps,
-    per_call=config.search.steps_per_call,
-    init=functools.partial(init_state, key, config, net, method, tx),
-    step=parallel.pmap_step(make_step(config, source, net, method, tx)),
-    batches=functools.partial(_batches, config, source, halves),
-    end_of_epoch=_end_of_epoch(config, key, source, net, method, halves[1]),
-  )
+  key, plan, net, method = prepare(config, dataset)
   state, seconds = loop.run(plan, key, config, workdir)
   genotype = method.decode(key, state, net=net, hp=config.method)
   if parallel.is_primary():
-    found = json.loads(genotypes.to_json(genotype))
-    metrics.write_json(epath.Path(workdir) / 'genotype.json', found)
+    metrics.write_json(epath.Path(workdir) / 'genotype.json', genotype._asdict())
   logging.info('Found %s', genotypes.to_text(genotype))
   return genotype, {'search_seconds': seconds, 'search_steps': plan.steps}
 
 
-def make_net(config, source):
+def prepare(config, dataset, plain=False):
+  """The Search of a config; nothing is computed yet.
+
+  dataset: the real images, of which only training images are looked at; None if the source needs
+    none.
+  """
+  source, hp = data.make_source(config, dataset), config.search
+  net, method = make_net(config, source, plain), METHODS[config.method.name]
+  halves = batches.split_halves(source.examples, hp.train_portion)
+  epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
+  tx = make_optimizers(config, epoch_steps)
+  key = jax.random.key(config.seed)
+  plan = loop.Plan(
+    phase='search',
+    steps=hp.epochs * epoch_steps,
+    epoch_steps=epoch_steps,
+    per_call=hp.steps_per_call,
+    init=functools.partial(init_state, key, config, net, method, tx),
+    step=parallel.pmap_step(make_step(config, source, net, method, tx)),
+    batches=functools.partial(_batches, config, source, halves),
+    learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
+    end_of_epoch=_end_of_epoch(config, key, source, net, method, halves[1]),
+  )
+  return Search(key, plan, net, method)
+
+
+def make_net(config, source, plain=False):
   """The supernet of config.search for a source's images, averaging over devices."""
+  return _make_net(config, source.classes, source.shape[-1], plain)
+
+
+def _make_net(config, classes, image_channels, plain=False):
   return supernet.make(
     supernet.Shape(
       space=SPACES[config.search.space],
       channels=config.search.channels,
       cells=config.search.cells,
-      classes=source.classes,
-      image_channels=source.shape[-1],
+      classes=classes,
+      image_channels=image_channels,
       dtype=config.dtype,
       axis_name=parallel.AXIS,
+      plain=plain,
     )
+  )
+
+
+def make_optimizers(config, epoch_steps):
+  """The optimizers of the weights, whose learning rate changes once an epoch, and of the alphas."""
+  return optimizers.Optimizers(
+    optimizers.sgd(config.search, epoch_steps), optimizers.adam(config.method)
   )
 
 
@@ -114,49 +137,39 @@ def make_step(config, source, net, method, tx):
   return step
 
 
-def restore_genotype(workdir):
-  """The genotype that the newest search checkpoint in an earlier run's workdir stands for.
+def restore_genotype(workdir, config):
+  """The genotype that the newest search checkpoint of an earlier run stands for.
 
-  Raises ValueError: the folder holds no search, or its checkpoints are at fault.
+  config: of that run. Neither its data is read nor its workdir changed.
+  Raises ValueError: it has no checkpoint of a search, or they are at fault.
   """
-  workdir = epath.Path(workdir)
-  config = ConfigDict(json.loads((workdir / 'config.json').read_text()))
-  dataset = None if config.source.name in data.IMAGELESS else datasets.load(config.data)
-  source = data.make_source(config, dataset)
-  net, method = make_net(config, source), METHODS[config.method.name]
-  key = jax.random.key(config.seed)
-  tx = optimizers.Optimizers(optimizers.sgd(config.search, 1), optimizers.adam(config.method))
-  like = jax.eval_shape(lambda: init_state(key, config, net, method, tx))
-  manager = checkpoint.open(workdir, 'search', config.checkpoint.keep)
-  restored = checkpoint.restore_latest(manager, like)
-  checkpoint.close(manager)
+  method, key, net = METHODS[config.method.name], jax.random.key(config.seed), None
+
+  def make_like(stored):
+    # How many classes and channels there are only the data says, and the stored weights do.
+    classifier, stem = stored.get('params/classifier/bias'), stored.get('params/stem/kernel')
+    if not classifier or not stem:
+      raise ValueError(f'genotype={str(workdir)!r}: its checkpoint is none of a supernet')
+    nonlocal net
+    net = _make_net(config, classifier[0], stem[2])
+    tx = make_optimizers(config, epoch_steps=1)
+    return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
+
+  restored = checkpoint.read_newest(workdir, 'search', make_like)
   if restored is None:
     raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
   step, state = restored
-  logging.info('The genotype comes from step %d of the search in %s', step, workdir)
+  logging.info('The genotype is that of step %d of the search in %s', step, workdir)
   return method.decode(key, state, net=net, hp=config.method)
-
-
-def _halves(config, source):
-  return batches.split_halves(source.examples, config.search.train_portion)
-
-
-def _check_calls(per_call, epoch_steps):
-  if epoch_steps % per_call:
-    allowed = ', '.join(map(str, loop.divisors(epoch_steps)))
-    raise ValueError(
-      f'search.steps_per_call = {per_call}; allowed: a divisor of the {epoch_steps} steps of an '
-      f'epoch: {allowed}'
-    )
 
 
 def _batches(config, source, halves, steps):
   part = jax.process_index(), jax.process_count()
   shared = {'per_call': config.search.steps_per_call, 'part': part}
   weights, arch = halves
-  common = source.read, config.search.batch, config.seed, steps
-  train = batches.train_batches(common[0], weights, *common[1:], **shared)
-  val = batches.draw_batches(common[0], arch, *common[1:], **shared)
+  common = config.search.batch, config.seed, steps
+  train = batches.train_batches(source.read, weights, *common, **shared)
+  val = batches.draw_batches(source.read, arch, *common, **shared)
   return zip(train, val, strict=True)
 
 
@@ -177,7 +190,7 @@ def _end_of_epoch(config, key, source, net, method, arch_half):
       'eval_accuracy': correct / len(arch_half),
       **collapse(net.space, method, state, genotype),
     }
-    _warn(values)
+    warn(values, len(genotype.normal))
     return values
 
   return end_of_epoch
@@ -210,12 +223,16 @@ def collapse(space, method, state, genotype):
   }
 
 
-def _warn(values):
-  if values['normal_skips'] > MOST_SKIPS:
+def warn(values, edges):
+  """Logs a warning for each sign in `collapse`'s values that says so.
+
+  edges: operations in a cell of a genotype
+  """
+  if values['normal_skips'] > MOST_SKIPS * edges:
     logging.warning(
-      'The normal cell has %d skip connections of 8 operations: the search is collapsing. Stop '
+      'The normal cell has %d skip connections of %d operations: the search is collapsing. Stop '
       'earlier (search.epochs), or use more data or a smaller search.lr.',
-      values['normal_skips'],
+      *(values['normal_skips'], edges),
     )
   if values['none_mass'] > MOST_NONE:
     logging.warning(

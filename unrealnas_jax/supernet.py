@@ -4,15 +4,15 @@ Source: Liu et al. 2019, DARTS, cnn/model_search.py.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
 from unrealnas_jax import cell, layers, ops
+from unrealnas_jax.dense import conv
 from unrealnas_jax.spaces.space import Space
 
 STEM_WIDTH = 3  # channels of the stem over channels of the first cell
@@ -40,6 +40,7 @@ class Shape(NamedTuple):
   channels: of the first cell, doubled at each reduction; cells, classes: numbers.
   dtype: of the activations; parameters, statistics and logits stay float32.
   axis_name: the axis of the devices that a batch is spread over, None for one device.
+  plain: as in layers.Mode.
   """
 
   space: Space
@@ -49,6 +50,7 @@ class Shape(NamedTuple):
   image_channels: int
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  plain: bool = False
 
 
 def make(shape):
@@ -74,26 +76,27 @@ def _plan(shape):
 
 
 def _init(shape, key):
-  stem_key, cells_key, kernel_key, bias_key = (jax.random.fold_in(key, n) for n in range(4))
+  return ops.one_draw(key, functools.partial(_init_by, shape))
+
+
+def _init_by(shape, draw):
   width = STEM_WIDTH * shape.channels
   stem = {
-    'kernel': ops.conv_init(stem_key, (3, 3, shape.image_channels, width)),
+    'kernel': ops.conv_init(draw, (3, 3, shape.image_channels, width)),
     'scale': jnp.ones(width),
     'bias': jnp.zeros(width),
   }
   params, stats, older, newer = [], [], width, width
-  for number, (kind, shrunk, channels) in enumerate(_plan(shape)):
+  for kind, shrunk, channels in _plan(shape):
     cell_params, cell_stats = cell.init(
-      jax.random.fold_in(cells_key, number),
-      *(shape.space, channels, older, newer, kind == 'reduce', shrunk),
+      *(draw, shape.space, channels, older, newer, kind == 'reduce', shrunk)
     )
     params.append(cell_params)
     stats.append(cell_stats)
     older, newer = newer, channels * shape.space.nodes
-  bound = newer**-0.5
   classifier = {
-    'kernel': ops.conv_init(kernel_key, (newer, shape.classes)),
-    'bias': jax.random.uniform(bias_key, (shape.classes,), minval=-bound, maxval=bound),
+    'kernel': ops.conv_init(draw, (newer, shape.classes)),
+    'bias': draw((shape.classes,)) / math.sqrt(newer),
   }
   return (
     {'stem': stem, 'cells': params, 'classifier': classifier},
@@ -102,7 +105,7 @@ def _init(shape, key):
 
 
 def _apply(shape, params, stats, weights, images, train):
-  mode = layers.Mode(train, shape.axis_name)
+  mode = layers.Mode(train, shape.axis_name, shape.plain)
   newer, stem_stats = _stem(images.astype(shape.dtype), params['stem'], stats['stem'], mode)
   older, seen = newer, []
   for (kind, shrunk, _), cell_params, cell_stats in zip(
@@ -120,7 +123,5 @@ def _apply(shape, params, stats, weights, images, train):
 
 
 def _stem(x, params, stats, mode):
-  y = lax.conv_general_dilated(
-    x, params['kernel'].astype(x.dtype), (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
-  )
+  y = conv(x, params['kernel'].astype(x.dtype))
   return ops.batch_norm(y, stats, mode.train, params['scale'], params['bias'], mode.axis_name)

@@ -1,0 +1,158 @@
+"""What a user does wrong ends with one message and code 2, before any work, and loses nothing."""
+
+import json
+
+import numpy as np
+import pytest
+from stand_ins import NOISE, RETRAIN, contents, install, start
+
+import unrealnas_jax
+from unrealnas_jax import metrics
+
+REAL = '--config.source.name=real'
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch):
+  return install(monkeypatch)
+
+
+# What is given beside --workdir -> what the message must hold.
+BAD = [
+  ([], '--config=FILE is missing'),
+  (['--config=nowhere.py'], 'nowhere.py'),
+  (['--config=nowhere.py', '--config.seed=1'], 'nowhere.py'),
+  ([f'--config={NOISE}:huge'], '--config=FILE:huge; allowed after the colon: auto, laptop, paper'),
+  ([f'--config={NOISE}', '--config.typo=1'], '--config.typo: no such key'),
+  ([f'--config={NOISE}', '--config.search.epoch=1'], 'the nearest is search.epochs'),
+  ([f'--config={NOISE}', '--config.epochs', '1'], 'the nearest is search.epochs'),
+  ([f'--config={NOISE}', '--config.serach.lr=1'], 'the nearest is search.lr'),
+  ([f'--config={NOISE}', '--config.seed.x=1'], '--config.seed.x: no such key'),
+  ([f'--config={NOISE}', '--confg.seed=1'], "Unknown command line flag 'confg.seed'"),
+  ([f'--config={NOISE}', '--config.search.lr=abc'], '--config.search.lr=abc; allowed: a number'),
+  ([f'--config={NOISE}', '--config.search.epochs=1.5'], 'search.epochs=1.5; allowed: a whole'),
+  ([f'--config={NOISE}', '--config.search=3'], '--config.search=3'),
+  ([f'--config={NOISE}', '--config.scale=paper'], '--config=FILE:SCALE chooses it'),
+  ([f'--config={NOISE}', 'seed=3'], "'seed=3' is no flag"),
+  ([f'--config={NOISE}', '--config.method.name=drats'], "method.name = 'drats'; allowed: darts"),
+  ([f'--config={NOISE}', '--config.search.batch=30'], 'number of devices, 4'),
+  ([f'--config={NOISE}', '--config.data.path=x.npz'], "data.path = 'x.npz'; no such file"),
+  ([f'--config={NOISE}', '--config.genotype=DARTS_V9'], "genotype='DARTS_V9'"),
+  ([f'--config={RETRAIN}'], 'genotype = None; allowed:'),
+]
+
+
+@pytest.mark.parametrize(('args', 'message'), BAD)
+def test_bad_input_is_one_message_and_code_2(tmp_path, capsys, calls, args, message):
+  assert start(*args, f'--workdir={tmp_path}/run') == 2
+  out, err = capsys.readouterr()
+  assert out == ''
+  assert err.startswith('error: ')
+  assert message in err
+  assert err.count('\n') == 1
+  assert calls == []
+  assert not (tmp_path / 'run').exists()
+
+
+def write_npz(path, images=40, **changes):
+  x, y = np.zeros((images, 8, 8), np.uint8), np.arange(images) % 2
+  np.savez(path, **({'x_train': x, 'y_train': y, 'x_test': x[:6], 'y_test': y[:6]} | changes))
+  return f'--config.data.path={path}'
+
+
+SMALL = ('--config.search.batch=8', '--config.retrain.batch=8', '--config.data.size=0')
+# What the data is -> what the message must hold; all of it is found before the search.
+BAD_DATA = [
+  ({}, ['--config.retrain.batch=48'], 'retrain.batch = 48; allowed: at most 40'),
+  ({}, ['--config.search.batch=24', REAL], 'search.batch = 24; allowed: at most 20, the smaller'),
+  ({}, ['--config.search.steps_per_call=4', REAL], 'steps_per_call = 4; allowed: a divisor of t'),
+  ({}, ['--config.retrain.augment.pad=8'], 'retrain.augment.pad = 8; allowed: less than the sm'),
+  ({'y_test': np.zeros((6, 14), int)}, [], 'y_test is of shape [6, 14]; allowed: 1-D class lab'),
+  ({'x_train': np.full((40, 8, 8), np.nan)}, [], 'x_train is not finite'),
+  ({}, ['--config.data.path=tfds:mnist'], "pip install -e '.[prepare]' &&"),
+]
+
+
+@pytest.mark.parametrize(('changes', 'args', 'message'), BAD_DATA)
+def test_bad_data_is_found_first_and_the_workdir_stays_free(
+  tmp_path, capsys, calls, changes, args, message
+):
+  npz, run = tmp_path / 'x.npz', [f'--config={NOISE}', f'--workdir={tmp_path}/run', *SMALL]
+  args = [*run, write_npz(npz, **changes), f'--config.data.tfds_dir={tmp_path}', *args]
+  assert start(*args) == 2
+  out, err = capsys.readouterr()
+  assert out == ''
+  assert err.startswith('error: ')
+  assert message in err
+  assert err.count('\n') == 1
+  assert calls == []
+  assert not (tmp_path / 'run').exists()
+  assert start(*run, write_npz(npz)) == 0
+  assert [call[0] for call in calls] == ['s', 'retrain']
+
+
+def test_data_that_went_bad_leaves_the_run_as_it_was(tmp_path, capsys):
+  args = [f'--config={NOISE}', f'--workdir={tmp_path}/run', *SMALL, write_npz(tmp_path / 'x.npz')]
+  assert start(*args) == 0
+  (tmp_path / 'run' / 'result.json').unlink()  # as if it had been killed before its end
+  (tmp_path / 'x.npz').write_bytes(b'x')
+  held = contents(tmp_path)
+  capsys.readouterr()
+  assert start(*args) == 2
+  assert 'not a zip archive' in capsys.readouterr().err
+  assert contents(tmp_path) == held
+
+
+def test_workdir_of_another_config_is_left_alone(tmp_path, capsys):
+  args = (f'--config={NOISE}', f'--workdir={tmp_path}')
+  start(*args)
+  held = contents(tmp_path)
+  capsys.readouterr()
+  assert start(*args, '--config.search.epochs=7') == 2
+  assert 'search.epochs: 5 there, 7 now' in capsys.readouterr().err
+  assert contents(tmp_path) == held
+
+
+def test_workdir_of_a_run_stopped_at_once_is_free(tmp_path, monkeypatch, calls):
+  def killed(*args):
+    raise KeyboardInterrupt
+
+  args = (f'--config={NOISE}', f'--workdir={tmp_path}/run')
+  with monkeypatch.context() as patch:
+    patch.setattr(unrealnas_jax.search, 'run', killed)
+    with pytest.raises(KeyboardInterrupt):
+      start(*args)
+  assert start(*args, '--config.search.epochs=7') == 0
+  assert json.loads((tmp_path / 'run' / 'config.json').read_text())['search']['epochs'] == 7
+
+
+def test_workdir_that_cannot_be_written(tmp_path, capsys):
+  (tmp_path / 'file').write_text('x')
+  assert start(f'--config={NOISE}', f'--workdir={tmp_path}/file/run') == 2
+  assert '--workdir=' in capsys.readouterr().err
+
+
+def test_faults_of_the_program_keep_their_trace(tmp_path, monkeypatch):
+  def broken(*args):
+    np.zeros(3) + np.zeros(4)
+
+  def refuses(*args):
+    metrics.open(tmp_path, 'search', 0)
+
+  args = (f'--config={NOISE}', f'--workdir={tmp_path}/run')
+  monkeypatch.setattr(unrealnas_jax.search, 'run', broken)
+  with pytest.raises(ValueError, match='broadcast'):
+    start(*args)
+  # The same kind of error from within the package is the user's.
+  (tmp_path / 'metrics.jsonl').write_text('x\n')
+  monkeypatch.setattr(unrealnas_jax.search, 'run', refuses)
+  assert start(*args) == 2
+
+
+def test_a_full_disk_is_told_without_a_trace(tmp_path, monkeypatch, capsys):
+  def full(*args):
+    raise OSError(28, 'No space left on device', 'metrics.jsonl')
+
+  monkeypatch.setattr(unrealnas_jax.search, 'run', full)
+  assert start(f'--config={NOISE}', f'--workdir={tmp_path}/run') == 2
+  assert 'No space left on device' in capsys.readouterr().err

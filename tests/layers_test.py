@@ -1,0 +1,54 @@
+"""Layers of the supernet by hand: what comes before what, and which pixel goes where."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from unrealnas_jax import layers, ops
+
+EVAL = layers.Mode(train=False, axis_name=None)
+# Norms that take 1 off and halve what is left.
+STATS = {'mean': jnp.array([1.0]), 'var': jnp.array([4 - ops.EPSILON])}
+X = jnp.array([[1.0, -2, 3], [-4, 5, 6], [7, 8, -9]]).reshape(1, 3, 3, 1)
+
+
+def image(y):
+  return y[0, :, :, 0]
+
+
+def test_relu_conv():
+  """Times 2, less 1, halved; negative pixels count as zero."""
+  y, seen = layers.relu_conv(X, {'pointwise': jnp.array([[2.0]])}, STATS, EVAL)
+  np.testing.assert_allclose(image(y), [[0.5, -0.5, 2.5], [-0.5, 4.5, 5.5], [6.5, 7.5, -0.5]])
+  assert seen == STATS
+
+
+def test_factorized_reduce():
+  """Even pixels go to the first channel, odd ones and the padding to the second; then as above."""
+  params = {'even': jnp.array([[2.0]]), 'odd': jnp.array([[10.0]])}
+  stats = {name: jnp.tile(value, 2) for name, value in STATS.items()}
+  y, _ = layers.factorized_reduce(X, params, stats, EVAL)
+  np.testing.assert_allclose(y[0, :, :, 0], [[0.5, 2.5], [6.5, -0.5]])
+  np.testing.assert_allclose(y[0, :, :, 1], [[24.5, -0.5], [-0.5, -0.5]])
+
+
+def test_separable():
+  """Each pixel and ten times the one to its right; then as above."""
+  kernel = jnp.array([[0.0, 0, 0], [0, 1, 10], [0, 0, 0]]).reshape(3, 3, 1)
+  params = {'depthwise': kernel, 'pointwise': jnp.array([[2.0]])}
+  y, _ = layers.separable(X, params, STATS, EVAL, stride=1, dilation=1)
+  expected = np.array([[1, 30, 3], [50, 65, 6], [87, 8, 0]]) - 0.5
+  np.testing.assert_allclose(image(y), expected, rtol=1e-6)
+  y, _ = layers.separable(X, params, STATS, EVAL, stride=2, dilation=2)
+  np.testing.assert_allclose(image(y), np.array([[31, 3], [7, 0]]) - 0.5, rtol=1e-6)
+
+
+def test_an_odd_number_of_channels_is_halved_too():
+  def draw(shape):
+    return jnp.ones(shape)
+
+  params, stats = layers.init_factorized_reduce(draw, 4, 5, 3)
+  assert {name: kernel.shape for name, kernel in params.items()} == {
+    'even': (3, 4, 2),
+    'odd': (3, 4, 3),
+  }
+  assert stats['mean'].shape == (3, 5)

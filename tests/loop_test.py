@@ -1,0 +1,168 @@
+"""The loop: what a stopped and resumed phase ends with, and when metrics and checkpoints go out."""
+
+import itertools
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from ml_collections import ConfigDict
+
+from unrealnas_jax import loop, parallel
+
+STEPS, EPOCH = 12, 4
+KEY = jax.random.key(3)
+
+
+def config(every=0, keep=9, log_every=1):
+  return ConfigDict({'checkpoint': {'every': every, 'keep': keep}, 'log_every': log_every})
+
+
+def init():
+  return {'step': jnp.int32(0), 'w': jnp.float32(1)}
+
+
+def step(key, state, batch):
+  """Adds the mean of the batch and a little noise of the step's own; batch['x']: [S, B]."""
+
+  def one_step(state, x):
+    noise = jax.random.normal(jax.random.fold_in(key, state['step']))
+    w = state['w'] + parallel.mean(x.mean()) + 0.1 * noise
+    return {'step': state['step'] + 1, 'w': w}, {'w': w, 'x': parallel.mean(x.mean())}
+
+  return lax.scan(one_step, state, batch['x'])
+
+
+class Stopped(Exception):
+  """In place of a kill."""
+
+
+def make_plan(per_call=1, stop_at=None, **changes):
+  """A plan whose batches stop the run when step number stop_at is to begin."""
+
+  def batches(steps):
+    for first in steps[::per_call]:
+      numbers = range(first, first + per_call)
+      if stop_at in numbers:
+        raise Stopped
+      yield ({'x': np.float32([[number + row for row in range(8)] for number in numbers])},)
+
+  plan = loop.Plan(
+    phase='search',
+    steps=STEPS,
+    epoch_steps=EPOCH,
+    per_call=per_call,
+    init=init,
+    step=parallel.pmap_step(step, batches=1),
+    batches=batches,
+    learning_rate=lambda step: 1 / (1 + step // EPOCH),
+    end_of_epoch=lambda state: {'sum': state['w']},
+  )
+  return plan._replace(**changes)
+
+
+def lines(folder):
+  return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+def saved(folder):
+  return sorted(int(path.name) for path in (folder / 'checkpoints' / 'search').iterdir())
+
+
+def bits(state):
+  return jax.tree.map(lambda x: np.asarray(x).tobytes(), state)
+
+
+def test_metrics_and_checkpoints_of_a_whole_run(tmp_path):
+  state, _ = loop.run(make_plan(), KEY, config(every=5, log_every=3), tmp_path)
+  assert int(state['step']) == STEPS
+  assert saved(tmp_path) == [5, 10, 12]
+  steps = [(line['step'], sorted(line)[0]) for line in lines(tmp_path)]
+  assert steps == [
+    *((3, 'phase'), (4, 'epoch'), (6, 'phase'), (8, 'epoch'), (9, 'phase')),
+    *((12, 'phase'), (12, 'epoch')),
+  ]
+  # Step n of 12 sees the numbers n - 1 .. n + 6, of which the mean is n + 2.5.
+  assert lines(tmp_path)[0]['x'] == 5.5
+  epochs = [line for line in lines(tmp_path) if 'epoch' in line]
+  assert [line['learning_rate'] for line in epochs] == [1, 1 / 2, 1 / 3]
+  assert epochs[-1]['sum'] == lines(tmp_path)[-2]['w']
+
+
+def test_one_checkpoint_an_epoch_unless_told_otherwise(tmp_path):
+  loop.run(make_plan(), KEY, config(keep=2), tmp_path)
+  assert saved(tmp_path) == [8, 12]
+
+
+@pytest.mark.parametrize('per_call', [2, 4])
+def test_several_steps_a_call_are_the_same_run(tmp_path, per_call):
+  expected, _ = loop.run(make_plan(), KEY, config(log_every=3), tmp_path / 'one')
+  found, _ = loop.run(make_plan(per_call), KEY, config(every=3, log_every=3), tmp_path / 'many')
+  assert bits(found) == bits(expected)
+  assert lines(tmp_path / 'many') == lines(tmp_path / 'one')
+  # A checkpoint is due at 3, 6, 9, 12 and saved when the call that reaches the step ends.
+  assert saved(tmp_path / 'many') == {2: [4, 6, 10, 12], 4: [4, 8, 12]}[per_call]
+
+
+@pytest.mark.parametrize(('per_call', 'every'), [(1, 0), (1, 3), (2, 3), (4, 5)])
+def test_stopped_and_resumed_is_never_stopped(tmp_path, per_call, every):
+  expected, _ = loop.run(make_plan(per_call), KEY, config(every), tmp_path / 'whole')
+  for stop_at in (1, 7, 11):  # before the first checkpoint, and between two
+    with pytest.raises(Stopped):
+      loop.run(make_plan(per_call, stop_at), KEY, config(every), tmp_path / 'stopped')
+  found, _ = loop.run(make_plan(per_call), KEY, config(every), tmp_path / 'stopped')
+  assert bits(found) == bits(expected)
+  whole, stopped = (tmp_path / name / 'metrics.jsonl' for name in ('whole', 'stopped'))
+  assert stopped.read_bytes() == whole.read_bytes()
+  assert saved(tmp_path / 'stopped') == saved(tmp_path / 'whole')
+
+
+def test_a_finished_phase_is_read_and_not_run(tmp_path):
+  expected, _ = loop.run(make_plan(), KEY, config(), tmp_path)
+  before = (tmp_path / 'metrics.jsonl').read_bytes()
+  plan = make_plan(step=None, batches=None, end_of_epoch=None)
+  found, seconds = loop.run(plan, KEY, config(), tmp_path)
+  assert bits(found) == bits(expected)
+  assert (tmp_path / 'metrics.jsonl').read_bytes() == before
+  held = json.loads((tmp_path / 'checkpoints' / 'search_seconds.json').read_text())
+  assert seconds == held['seconds']
+
+
+def test_seconds_add_up_over_resumes(tmp_path, monkeypatch):
+  # The clock goes on by 10 seconds a step and stands still otherwise.
+  clock = itertools.count()
+  now = types.SimpleNamespace(seconds=0)
+  monkeypatch.setattr(loop, 'time', types.SimpleNamespace(monotonic=lambda: now.seconds))
+
+  def timed(plan):
+    def run(*args):
+      now.seconds = 10 * (next(clock) + 1)
+      return plan.step(*args)
+
+    return plan._replace(step=run)
+
+  with pytest.raises(Stopped):
+    loop.run(timed(make_plan(stop_at=7)), KEY, config(every=3), tmp_path)
+  assert now.seconds == 70
+  # Steps 0 to 5 are kept and 6 is run again: what it took is not counted, as it came to nothing.
+  _, seconds = loop.run(timed(make_plan()), KEY, config(every=3), tmp_path)
+  assert seconds == 120
+  # Where no checkpoint is left, the time starts anew with the training.
+  with pytest.raises(Stopped):
+    loop.run(timed(make_plan(stop_at=2)), KEY, config(), tmp_path / 'other')
+  _, seconds = loop.run(timed(make_plan()), KEY, config(), tmp_path / 'other')
+  assert seconds == 120
+
+
+def test_what_was_being_saved_when_a_run_fails_is_kept(tmp_path):
+  with pytest.raises(Stopped):
+    loop.run(make_plan(stop_at=4), KEY, config(every=4), tmp_path)
+  assert saved(tmp_path) == [4]
+
+
+def test_calls_must_fill_an_epoch(tmp_path):
+  with pytest.raises(AssertionError):
+    loop.run(make_plan(per_call=3), KEY, config(), tmp_path)

@@ -1,0 +1,77 @@
+"""The two optimizers, two steps by hand, and the learning rate of each epoch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from unrealnas_jax import optimizers
+
+SGD = {
+  'lr': 0.1,
+  'lr_end': 0.0,
+  'epochs': 2,
+  'momentum': 0.9,
+  'weight_decay': 0.01,
+  'clip': 5.0,
+}
+ADAM = {'arch_lr': 0.1, 'arch_betas': (0.5, 0.999), 'arch_weight_decay': 0.01}
+
+
+def descend(transform, params, gradients):
+  """The params after each of the gradients."""
+  state, path = transform.init(params), []
+  for gradient in gradients:
+    updates, state = transform.update(gradient, state, params)
+    params = jax.tree.map(jnp.add, params, updates)
+    path.append(params)
+  return path
+
+
+def test_sgd_clips_then_adds_decay_then_momentum():
+  """Two leaves with gradients 6 and 8, of norm 10 together, are halved to 3 and 4; then
+
+  a: decay 0.01 * 1 makes 3.01 the step, 1 - 0.1 * 3.01 = 0.699
+  b: decay 0.01 * 2 makes 4.02 the step, 2 - 0.1 * 4.02 = 1.598
+  With no gradient next, and in the next epoch half the learning rate:
+  a: 0.9 * 3.01 + 0.01 * 0.699 = 2.71599, 0.699 - 0.05 * 2.71599 = 0.5632005
+  b: 0.9 * 4.02 + 0.01 * 1.598 = 3.63398, 1.598 - 0.05 * 3.63398 = 1.416301
+  """
+  params, *gradients = (
+    {'a': jnp.float32(a), 'b': jnp.float32(b)} for a, b in ((1, 2), (6, 8), (0, 0))
+  )
+  first, second = descend(optimizers.sgd(ConfigDict(SGD), 1), params, gradients)
+  np.testing.assert_allclose([first['a'], first['b']], [0.699, 1.598], rtol=1e-6)
+  np.testing.assert_allclose([second['a'], second['b']], [0.5632005, 1.416301], rtol=1e-6)
+
+
+def test_sgd_leaves_small_gradients_as_they_are():
+  (after,) = descend(optimizers.sgd(ConfigDict(SGD), 1), jnp.float32(0), [jnp.float32(4)])
+  np.testing.assert_allclose(after, -0.4, rtol=1e-6)
+
+
+def test_adam_adds_decay_to_the_gradient():
+  """The parameter 10 with gradient 0.1 has 0.1 + 0.01 * 10 = 0.2; Adam's first step is the rate.
+
+  Second, with gradient -0.299 at 9.9: -0.299 + 0.099 = -0.2. Then the mean is
+  (0.5 * 0.5 * 0.2 - 0.5 * 0.2) / (1 - 0.25) = -0.2 / 3, the mean square 0.04, and the step
+  0.1 * (0.2 / 3) / 0.2 = 0.1 / 3. Without decay it would be another; AdamW would add 0.01 * 9.9.
+  """
+  gradients = [jnp.float32(0.1), jnp.float32(-0.299)]
+  path = descend(optimizers.adam(ConfigDict(ADAM)), jnp.float32(10), gradients)
+  np.testing.assert_allclose(path, [9.9, 9.9 + 0.1 / 3], rtol=1e-6)
+
+
+def test_learning_rate_of_each_epoch_is_the_official_one():
+  """Values that the official code logs, constant within an epoch of 390 steps."""
+  rate = optimizers.cosine_by_epoch(2.5e-2, 1e-3, epochs=50, epoch_steps=390)
+  for epoch, expected in ((0, 2.5e-2), (25, 1.3e-2), (49, 1.023679e-3)):
+    for step in (390 * epoch, 390 * epoch + 389):
+      assert float(rate(jnp.int32(step))) == pytest.approx(expected, rel=1e-6)
+
+
+def test_sgd_changes_its_rate_only_between_epochs():
+  transform = optimizers.sgd(ConfigDict(SGD | {'momentum': 0.0, 'weight_decay': 0.0}), 2)
+  path = np.array(descend(transform, jnp.float32(0), [jnp.float32(-1)] * 4))
+  np.testing.assert_allclose(np.diff(path, prepend=0), [0.1, 0.1, 0.05, 0.05], rtol=1e-5)

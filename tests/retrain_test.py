@@ -1,0 +1,143 @@
+"""Retraining around its network: the loss, the drop path's schedule, what is tested, what it costs.
+
+The network is replaced by one that is compiled at once; whole_run_test trains real ones.
+"""
+
+import functools
+import json
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import quick_run
+
+from configs import default
+from unrealnas_jax import genotype, retrain
+from unrealnas_jax.data.split import Dataset, Split
+
+TRAIN, TEST = 48, 21
+
+
+class StandIn(nn.Module):
+  """Class 0 or 1 by the brightness of an image, and more surely the higher the drop path."""
+
+  auxiliary: bool = True
+  axis_name: str | None = None
+  draw: object = None
+  surely: float = 0.0
+
+  @nn.compact
+  def __call__(self, images, *, train, drop_path=None, example_keys=None):
+    w = self.param('w', lambda key: jnp.zeros(3))
+    self.variable('batch_stats', 'mean', lambda: jnp.zeros(2))
+    sign = jnp.sign(images[:, 0, 0, 0])
+    if not train:
+      return jnp.stack([-sign, sign], -1) + w.sum(), None
+    assert example_keys.shape == images.shape[:1]
+    ones = jnp.ones_like(sign)
+    logits = jnp.stack([drop_path * ones, 0 * ones], -1) + w.sum()
+    return logits, jnp.stack([ones, 0 * ones], -1)
+
+
+class WithoutDropPath(StandIn):
+  """Refuses a drop path that is not known to be 0 when the step is compiled."""
+
+  def __call__(self, images, *, train, drop_path=0.0, example_keys=None):
+    assert isinstance(drop_path, float)
+    assert drop_path == 0
+    return super().__call__(images, train=train, drop_path=0.0, example_keys=example_keys)
+
+
+def make_dataset(reads=None):
+  """Image n is bright where n is odd, and of class 1 then; the last three test images lie."""
+
+  def read(split, size, indices):
+    if reads is not None:
+      reads.append(split)
+    bright = np.float32(indices % 2)[:, None, None, None]
+    label = np.int32(indices % 2)
+    if split == 'test':
+      label = np.where(indices >= size - 3, 1 - label, label)
+    return {'image': np.tile(bright, (1, 8, 8, 1)), 'label': label}
+
+  splits = (
+    Split(size, functools.partial(read, name, size))
+    for name, size in (('train', TRAIN), ('test', TEST))
+  )
+  mean, std = np.full(1, 0.5, np.float32), np.ones(1, np.float32)
+  return Dataset('made', *splits, 2, (8, 8, 1), mean, std)
+
+
+def make_config(**changes):
+  config = quick_run.get_config()
+  config.retrain.update({'epochs': 3, 'drop_path': 0.6, 'auxiliary': 0.4, **changes})
+  return config
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch):
+  networks = {True: StandIn(), False: WithoutDropPath()}
+  monkeypatch.setattr(
+    retrain, 'make_network', lambda config, *args: networks[config.retrain.drop_path > 0]
+  )
+
+
+def lines(folder):
+  return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+def cross_entropy(logit, accuracy):
+  """Of logits (logit, 0), where `accuracy` of the labels are 0."""
+  loss_of_0, loss_of_1 = np.log1p(np.exp(-logit)), np.log1p(np.exp(logit))
+  return accuracy * loss_of_0 + (1 - accuracy) * loss_of_1
+
+
+@pytest.mark.parametrize('auxiliary', [0.4, 0.0])
+def test_loss_drop_path_and_learning_rate_by_hand(tmp_path, auxiliary):
+  config = make_config(auxiliary=auxiliary)
+  facts = retrain.run(config, None, make_dataset(), tmp_path)
+  assert facts['retrain_steps'] == 9
+  steps = [line for line in lines(tmp_path) if 'epoch' not in line]
+  for number, line in enumerate(steps):
+    drop_path = 0.6 * (number // 3) / 3
+    expected = cross_entropy(drop_path, line['train_accuracy'])
+    expected += auxiliary * cross_entropy(1, line['train_accuracy'])
+    np.testing.assert_allclose(line['train_loss'], expected, rtol=1e-5)
+  epochs = [line for line in lines(tmp_path) if 'epoch' in line]
+  rates = 0.025 * (1 + np.cos(np.pi * np.arange(3) / 3)) / 2
+  np.testing.assert_allclose([line['learning_rate'] for line in epochs], rates, rtol=1e-5)
+
+
+def test_without_drop_path_none_is_computed(tmp_path):
+  facts = retrain.run(make_config(epochs=1, drop_path=0.0), None, make_dataset(), tmp_path)
+  assert facts['retrain_steps'] == 3
+
+
+def test_every_test_image_counts_once_and_after_training(tmp_path):
+  reads = []
+  config = make_config(epochs=1)
+  facts = retrain.run(config, None, make_dataset(reads), tmp_path)
+  # 21 images are a batch of 16 and one of 5; the three that lie are wrong.
+  assert facts['test_accuracy'] == 18 / 21
+  assert facts['test_images'] == 21
+  assert facts['dataset'] == 'made'
+  assert reads == ['train'] * 3 + ['test'] * 2
+  # Again: nothing is trained, and the test is the same.
+  reads.clear()
+  again = retrain.run(config, None, make_dataset(reads), tmp_path)
+  assert {**again, 'retrain_seconds': facts['retrain_seconds']} == facts
+  assert reads == ['test'] * 2
+
+
+def test_size_is_that_of_the_network_that_is_tested(monkeypatch):
+  monkeypatch.undo()
+  config = default.get_config('paper')
+  record = genotype.RECORDS['DARTS_V2']
+  network = retrain.make_network(config, genotype.PUBLISHED['DARTS_V2'], 10)
+  assert network.auxiliary
+  counts = record['counts']
+  assert retrain.measure(network, (32, 32, 3)) == {
+    'parameters': counts['cifar10_C36_L20_params'],
+    'multiply_adds': counts['cifar10_C36_L20_conv_fc_macs'],
+  }

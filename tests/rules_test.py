@@ -1,0 +1,120 @@
+"""Rules of single keys: every key has one, and every one can fail."""
+
+import pathlib
+import re
+
+import pytest
+
+from configs import default
+from unrealnas_jax import config as lib
+from unrealnas_jax import rules
+
+
+def changed(key=None, value=None, scale='laptop'):
+  config = default.get_config(scale)
+  if key is not None:
+    *parents, name = key.split('.')
+    holder = config
+    for parent in parents:
+      holder = holder[parent]
+    with holder.ignore_type():
+      holder[name] = value
+  return config
+
+
+def test_every_key_has_a_rule_and_a_comment():
+  keys = rules.flatten(default.get_config('paper').to_dict()).keys()
+  assert keys == rules.RULES.keys()
+  lines = pathlib.Path(default.__file__).read_text().splitlines()
+  for key in keys:
+    assigned = re.compile(rf'  (config\.)?{re.escape(key)} = ')
+    (first, *_) = [i for i, line in enumerate(lines) if assigned.match(line)]
+    assert ' # ' in lines[first] or lines[first - 1].strip().startswith('# '), key
+
+
+# key, value -> what the message must hold beside 'key = value'
+WRONG = [
+  ('seed', -1, '0 to 2147483647'),
+  ('seed', 1.0, 'a whole number'),
+  ('dtype', 'float16', 'float32, bfloat16'),
+  ('scale', 'huge', 'laptop, paper'),
+  ('data.size', -1, 'at least 0'),
+  ('data.tfds_dir', 3, 'a folder'),
+  ('source.name', 'nosie', 'noise, random_labels, real'),
+  ('source.examples', 1, 'at least 2'),
+  ('source.size', 0, 'at least 1'),
+  ('source.channels', 0, 'at least 1'),
+  ('source.classes', 1, 'at least 2'),
+  ('method.name', 'drats', 'darts'),
+  ('method.arch_lr', -1e-3, 'at least 0'),
+  ('method.arch_betas', (0.5, 1.0), '0 to below 1'),
+  ('method.arch_betas', (0.5,), 'two numbers'),
+  ('method.arch_weight_decay', float('inf'), 'at least 0'),
+  ('search.space', 'nats', 'darts'),
+  ('search.channels', 0, 'at least 1'),
+  ('search.cells', 0, 'at least 1'),
+  ('search.batch', 0, 'at least 1'),
+  ('search.epochs', True, 'a whole number'),
+  ('search.train_portion', 1.0, 'below 1'),
+  ('search.lr', 0.0, 'above 0'),
+  ('search.lr', float('nan'), 'above 0'),
+  ('search.lr_end', -0.1, 'at least 0'),
+  ('search.momentum', 1.0, 'below 1'),
+  ('search.weight_decay', '3', 'a number'),
+  ('search.clip', 0.0, 'above 0'),
+  ('search.augment.pad', -1, 'at least 0'),
+  ('search.augment.flip', 1, 'True or False'),
+  ('search.augment.cutout', -1, 'at least 0'),
+  ('search.steps_per_call', 0, 'at least 1'),
+  ('retrain.channels', 0, 'at least 1'),
+  ('retrain.cells', 0, 'at least 1'),
+  ('retrain.batch', 0, 'at least 1'),
+  ('retrain.epochs', -1, 'at least 0'),
+  ('retrain.stem', 'vgg', 'cifar, imagenet'),
+  ('retrain.lr', -1.0, 'above 0'),
+  ('retrain.lr_end', -1.0, 'at least 0'),
+  ('retrain.momentum', -0.1, '0 to below 1'),
+  ('retrain.weight_decay', -0.1, 'at least 0'),
+  ('retrain.clip', -5.0, 'above 0'),
+  ('retrain.auxiliary', -0.4, 'at least 0'),
+  ('retrain.drop_path', 1.0, 'below 1'),
+  ('retrain.augment.pad', -1, 'at least 0'),
+  ('retrain.augment.flip', None, 'True or False'),
+  ('retrain.augment.cutout', -1, 'at least 0'),
+  ('checkpoint.every', -1, 'at least 0'),
+  ('checkpoint.keep', 0, 'at least 1'),
+  ('log_every', 0, 'at least 1'),
+  # Together with other keys.
+  ('data.path', 'cifar', "'digits', a file 'x.npz', or 'tfds:NAME'"),
+  ('data.path', 'nowhere/x.npz', 'no such file'),
+  ('search.batch', 512, 'at most 500, the smaller part of source.examples = 1000'),
+  ('search.lr_end', 0.5, 'at most search.lr = 0.025'),
+  ('retrain.lr_end', 0.5, 'at most retrain.lr = 0.025'),
+  ('search.augment.pad', 16, 'less than source.size = 16 pixels'),
+  ('retrain.augment.cutout', 16, 'less than data.size = 16 pixels'),
+]
+
+
+@pytest.mark.parametrize(('key', 'value', 'allowed'), WRONG)
+def test_wrong_value_is_named_with_what_is_allowed(key, value, allowed):
+  with pytest.raises(ValueError, match='allowed:') as caught:
+    lib.validate(changed(key, value), 1)
+  message = str(caught.value)
+  assert message.startswith(f'{key} = {value!r}')
+  assert allowed in message
+  assert '\n' not in message
+
+
+def test_every_rule_is_tried():
+  assert {key for key, _, _ in WRONG} | {'genotype'} == rules.RULES.keys()
+
+
+def test_unknown_and_missing_keys():
+  config = default.get_config('laptop')
+  config.search.epoch = 3
+  del config.search.clip
+  with pytest.raises(ValueError, match='search.clip: missing') as caught:
+    lib.validate(config, 1)
+  assert 'search.epoch: no such key; the nearest is search.epochs' in str(caught.value)
+  assert rules.unknown('epochs').endswith('search.epochs')
+  assert rules.unknown('xyzzy') == 'no such key; see configs/default.py'

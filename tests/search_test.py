@@ -1,0 +1,267 @@
+"""The search around its supernet: which images it sees, what it tells, what its checkpoints hold.
+
+The supernet and the method are replaced by ones that are compiled at once and whose state depends
+on all they are shown; whole_run_test searches with the real ones.
+"""
+
+import io
+import json
+import logging as std_logging
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import quick_run
+from absl import logging
+from jax import lax
+
+from unrealnas_jax import checkpoint, data, parallel, search
+from unrealnas_jax import config as config_lib
+from unrealnas_jax.data.split import Dataset, Split
+from unrealnas_jax.methods import METHODS, darts
+from unrealnas_jax.parallel import AXIS
+from unrealnas_jax.spaces import SPACES
+from unrealnas_jax.state import SearchState
+from unrealnas_jax.supernet import Net
+
+IMAGES = 64
+SPACE = SPACES['quick']
+
+
+def make_config(source='real', **search):
+  config = quick_run.get_config()
+  config.source.name = source
+  config.search.augment.pad = 0
+  config.search.update(search)
+  return config
+
+
+def unreadable(indices):
+  raise AssertionError('the search looked at test images')
+
+
+def make_dataset():
+  """Image number n is n / 1000 in every pixel, and of class n % 4; test images cannot be read."""
+
+  def read(indices):
+    pixels = np.float32(indices)[:, None, None, None] / 1000
+    return {'image': np.tile(pixels, (1, 8, 8, 1)), 'label': np.int32(indices % 4)}
+
+  mean, std = np.zeros(1, np.float32), np.ones(1, np.float32)
+  splits = Split(IMAGES, read), Split(9, unreadable)
+  return Dataset('made', *splits, 4, (8, 8, 1), mean, std)
+
+
+def numbers(images):
+  """Which images of `make_dataset` these are."""
+  return jnp.round(images[:, 0, 0, 0] * 1000).astype(jnp.int32)
+
+
+def step(key, state, train, val, *, net, tx, hp):
+  """Mixes all it is given into the alphas, and tells which images it saw."""
+  noise = jax.random.normal(key, (2,))
+  seen = parallel.mean(jnp.stack([jnp.sum(x * (1 + y[0])) for x, y in (train, val)]))
+  arch = jax.tree.map(lambda x: 0.9 * x + 0.1 * noise[0] + 0.01 * seen.sum(), state.arch)
+  metrics = {'noise': noise[1], 'seen': seen[0]}
+  for name, (images, labels) in (('train', train), ('val', val)):
+    metrics[f'{name}_first'] = lax.pmin(numbers(images).min(), AXIS)
+    metrics[f'{name}_last'] = lax.pmax(numbers(images).max(), AXIS)
+    right = labels == net.loss(images)
+    metrics[f'{name}_right'] = parallel.mean(right.mean())
+  return state.replace(step=state.step + 1, arch=arch), metrics
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+  """Puts the stand-ins in place; `labels` of what it returns are the true labels to them."""
+  expected = types.SimpleNamespace(labels=jnp.arange(IMAGES) % 4)
+
+  def label_of(images):
+    return expected.labels[numbers(images) % IMAGES]
+
+  def apply(params, stats, weights, images, train):
+    assert not train
+    return jax.nn.one_hot(label_of(images), 4), stats
+
+  net = Net(SPACE, lambda key: ({'w': jnp.zeros(2)}, {'m': jnp.zeros(2)}), apply, label_of)
+  method = types.SimpleNamespace(
+    init=darts.init, weights=darts.weights, decode=darts.decode, step=step
+  )
+  monkeypatch.setitem(METHODS, 'darts', method)
+  monkeypatch.setattr(search, 'make_net', lambda *args: net)
+  return expected
+
+
+def lines(folder):
+  return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+def of_steps(folder):
+  return [line for line in lines(folder) if 'epoch' not in line]
+
+
+def of_epochs(folder):
+  return [line for line in lines(folder) if 'epoch' in line]
+
+
+def test_halves_are_kept_apart_and_test_images_out(tmp_path, stand_ins):
+  genotype, facts = search.run(make_config(), make_dataset(), tmp_path)
+  assert facts['search_steps'] == 8
+  for line in of_steps(tmp_path):
+    assert 0 <= line['train_first'] <= line['train_last'] < 32
+    assert 32 <= line['val_first'] <= line['val_last'] < 64
+    assert line['train_right'] == line['val_right'] == 1
+  assert len({line['noise'] for line in of_steps(tmp_path)}) == 8
+  assert [line['eval_accuracy'] for line in of_epochs(tmp_path)] == [1, 1]
+  # Whether the accuracy is that of the architecture's half: wrong labels there halve it.
+  stand_ins.labels = (jnp.arange(IMAGES) + (jnp.arange(IMAGES) >= 48)) % 4
+  search.run(make_config(), make_dataset(), tmp_path / 'other')
+  assert [line['eval_accuracy'] for line in of_epochs(tmp_path / 'other')] == [0.5, 0.5]
+  assert json.loads((tmp_path / 'genotype.json').read_text())['normal'] == [
+    list(edge) for edge in genotype.normal
+  ]
+
+
+def test_random_labels_stay_the_same_and_test_images_out(tmp_path, stand_ins):
+  config = make_config('random_labels', epochs=3)
+  source = data.make_source(config, make_dataset())
+  key = jax.random.fold_in(jax.random.key(config.seed), 3)
+  _, stand_ins.labels = source.fn(key, source.read(np.arange(IMAGES)))
+  assert (stand_ins.labels == jnp.arange(IMAGES) % 4).mean() < 0.5
+  search.run(config, make_dataset(), tmp_path)
+  assert all(line['train_right'] == line['val_right'] == 1 for line in of_steps(tmp_path))
+  assert [line['eval_accuracy'] for line in of_epochs(tmp_path)] == [1, 1, 1]
+
+
+def test_several_steps_a_call_are_the_same_search(tmp_path, stand_ins):
+  for per_call in (1, 2, 4):
+    config = make_config(steps_per_call=per_call)
+    config.search.augment.pad = 1  # so that augmentation draws too
+    search.run(config, make_dataset(), tmp_path / str(per_call))
+  for name in ('metrics.jsonl', 'genotype.json'):
+    one, *many = ((tmp_path / str(n) / name).read_bytes() for n in (1, 2, 4))
+    assert many == [one, one]
+
+
+def test_learning_rate_of_each_epoch_is_told(tmp_path, stand_ins):
+  search.run(make_config(), make_dataset(), tmp_path)
+  # 0.001 + (0.025 - 0.001) * (1 + cos(pi * e / 2)) / 2
+  rates = [line['learning_rate'] for line in of_epochs(tmp_path)]
+  np.testing.assert_allclose(rates, [0.025, 0.013], rtol=1e-6)
+
+
+def state_of(space, **logits):
+  """A state whose alphas are `logits` (operation -> value) on every edge, else about 0."""
+  rng = np.random.default_rng(0)
+  arch = {}
+  for kind in space.kinds:
+    table = 0.01 * rng.normal(size=(len(space.edges), len(space.ops)))
+    for op, value in logits.items():
+      table[:, space.ops.index(op)] += value
+    arch[kind] = np.float32(table)
+  return SearchState(np.int32(0), {}, {}, arch, (), ())
+
+
+@pytest.fixture
+def log():
+  """What absl logs."""
+  stream = io.StringIO()
+  handler = std_logging.StreamHandler(stream)
+  logging.get_absl_logger().addHandler(handler)
+  yield stream
+  logging.get_absl_logger().removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+  ('logits', 'mass', 'skips', 'message'),
+  [
+    ({}, 1 / 8, None, ''),
+    ({'sep_conv_3x3': 1}, 1 / (7 + np.e), 0, ''),
+    ({'skip_connect': 1}, 1 / (7 + np.e), 8, 'normal cell has 8 skip connections of 8 operations'),
+    ({'none': 3}, np.exp(3) / (7 + np.exp(3)), None, 'operation none has 74 % of the weights'),
+  ],
+)
+def test_collapse_is_told_and_health_is_not(log, logits, mass, skips, message):
+  space = SPACES['darts']
+  state = state_of(space, **logits)
+  genotype = space.decode(darts.weights(state.arch))
+  values = search.collapse(space, darts, state, genotype)
+  np.testing.assert_allclose(values['none_mass'], mass, rtol=0.01)
+  assert values['normal_skips'] == sum(op == 'skip_connect' for op, _ in genotype.normal)
+  assert skips is None or values['normal_skips'] == values['reduce_skips'] == skips
+  search.warn(values, len(genotype.normal))
+  assert log.getvalue().count('\n') == (1 if message else 0)
+  assert message in log.getvalue()
+
+
+def test_a_collapsing_search_warns_once_an_epoch(tmp_path, stand_ins, log, monkeypatch):
+  monkeypatch.setattr(METHODS['darts'], 'init', lambda key, net, hp: arch)
+  for collapsed in (False, True):
+    arch = state_of(SPACE, **({'skip_connect': 5} if collapsed else {'dil_conv_3x3': 5})).arch
+    search.run(make_config(), make_dataset(), tmp_path / str(collapsed))
+    assert log.getvalue().count('4 skip connections of 4 operations') == (2 if collapsed else 0)
+    skips = [line['normal_skips'] for line in of_epochs(tmp_path / str(collapsed))]
+    assert skips == ([4, 4] if collapsed else [0, 0])
+
+
+def leave_search(folder, steps=(8,), **logits):
+  """A workdir as a search of the real supernet leaves it, of 5 classes and 3 channels."""
+  config = make_config()
+  config.data.path = 'gone.npz'
+  net = search._make_net(config, 5, 3)
+  tx = search.make_optimizers(config, 1)
+  like = jax.eval_shape(lambda: search.init_state(jax.random.key(0), config, net, darts, tx))
+  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+  manager = checkpoint.open(folder, 'search', 9)
+  for step in steps:
+    last = step == steps[-1]
+    arch = state_of(SPACE, **(logits if last else {'avg_pool_3x3': 1})).arch
+    checkpoint.save(manager, step, parallel.replicate(zeros.replace(arch=arch)))
+  checkpoint.close(manager)
+  (folder / 'config.json').write_text(config_lib.to_json(config))
+
+
+def contents(folder):
+  return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def operations(genotype):
+  return {op for op, _ in genotype.normal + genotype.reduce}
+
+
+def test_genotype_is_read_from_the_newest_checkpoint_alone(tmp_path):
+  # Data and genotype.json of that run are gone, and a search may be saving there right now.
+  leave_search(tmp_path, steps=(4, 8), dil_conv_3x3=1)
+  half = tmp_path / 'checkpoints' / 'search' / '12.orbax-checkpoint-tmp'
+  half.mkdir()
+  (half / 'part').write_text('x')
+  before = contents(tmp_path)
+  genotype = config_lib.load_genotype(str(tmp_path))
+  assert operations(genotype) == {'dil_conv_3x3'}
+  assert contents(tmp_path) == before
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')  # Orbax's threads
+def test_an_unreadable_checkpoint_is_passed_over_and_left(tmp_path):
+  leave_search(tmp_path, steps=(4, 8), dil_conv_3x3=1)
+  for path in (tmp_path / 'checkpoints' / 'search' / '8').rglob('manifest.ocdbt'):
+    path.unlink()
+  before = contents(tmp_path)
+  assert operations(config_lib.load_genotype(str(tmp_path))) == {'avg_pool_3x3'}
+  assert contents(tmp_path) == before
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+  leave_search(tmp_path)
+  config = json.loads((tmp_path / 'config.json').read_text())
+  config['search']['channels'] = 4
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  with pytest.raises(ValueError, match='holds another kind of state'):
+    config_lib.load_genotype(str(tmp_path))
+  manager = checkpoint.open(tmp_path, 'search', 9)
+  checkpoint.save(manager, 9, parallel.replicate({'w': jnp.zeros(3)}))
+  checkpoint.close(manager)
+  with pytest.raises(ValueError, match='is none of a supernet'):
+    config_lib.load_genotype(str(tmp_path))

@@ -1,0 +1,63 @@
+"""A search space, networks and numbers small enough that tests of them compile in seconds."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unrealnas_jax import supernet
+from unrealnas_jax.spaces.darts import SPACE
+
+# What LLVM would make quicker is run once here; compiling takes half as long without.
+quick_jit = functools.partial(
+  jax.jit,
+  compiler_options={
+    'xla_backend_optimization_level': 0,
+    'xla_llvm_disable_expensive_passes': True,
+  },
+)
+
+# Two nodes, and one operation of each way to be computed: a pool, the identity, a convolution.
+# The first cell reduces, so that the second meets states of two sizes.
+TINY = SPACE._replace(
+  ops=('none', 'max_pool_3x3', 'skip_connect', 'dil_conv_3x3'),
+  edges=((0, 2), (1, 2), (0, 3), (1, 3), (2, 3)),
+  nodes=2,
+  kind_of=lambda cell, cells: 'normal' if cell else 'reduce',
+)
+
+
+def net(**changes):
+  """A supernet of two cells, one that reduces and a normal one."""
+  settings = {'space': TINY, 'channels': 2, 'cells': 2, 'classes': 4, 'image_channels': 3}
+  return supernet.make(supernet.Shape(**(settings | changes)))
+
+
+def variables(net):
+  """(params, stats) shaped as net.init makes them, of numbers that tell all weights apart."""
+  params, stats = jax.eval_shape(net.init, jax.random.key(0))
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(lambda leaf: jnp.float32(rng.normal(size=leaf.shape) * 0.4), params)
+  return params, jax.tree.map(lambda leaf: jnp.float32(rng.uniform(0.5, 2, leaf.shape)), stats)
+
+
+def noise(*shape, seed=0):
+  """Gaussian numbers as float32."""
+  return jnp.float32(np.random.default_rng(seed).normal(size=shape))
+
+
+def mixing(space, seed=0):
+  """Mixing weights {kind: [E, O]} that differ everywhere, each row summing to 1."""
+  shape = len(space.edges), len(space.ops)
+  return {kind: jax.nn.softmax(noise(*shape, seed=seed + n)) for n, kind in enumerate(space.kinds)}
+
+
+def assert_trees_close(found, expected, tolerance=1e-5):
+  """Compares leaf by leaf, relative to the largest value of a leaf."""
+  assert jax.tree.structure(found) == jax.tree.structure(expected)
+  pairs = zip(jax.tree.leaves_with_path(expected), jax.tree.leaves(found), strict=True)
+  for (path, exact), ours in pairs:
+    assert ours.shape == exact.shape, path
+    error, largest = (float(jnp.abs(jnp.float32(x)).max()) for x in (ours - exact, exact))
+    assert error <= tolerance * largest, f'{jax.tree_util.keystr(path)}: {error} of {largest}'

@@ -1,0 +1,127 @@
+"""Times the search step of a config and prints one JSON object.
+
+  python -m unrealnas_jax.benchmark --config=configs/noise.py:paper --config.search.batch=16
+
+What is timed is what a search runs: its compiled step on all devices, on batches of its source.
+"""
+
+import json
+import resource
+import statistics
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags
+
+from unrealnas_jax import main as command_line
+from unrealnas_jax import parallel, search
+from unrealnas_jax.config import validate
+
+MATMUL = 2048  # rows and columns of the matrices whose product shows what the machine can do
+
+flags.DEFINE_integer('steps', 5, 'how many steps are timed, after the first', lower_bound=1)
+flags.DEFINE_string('profile', '', 'folder for a trace of one step, to be opened in Perfetto')
+
+
+def main(argv):
+  """Prints the facts of the config's search step; the exit code."""
+  del argv
+  try:
+    facts = measure(flags.FLAGS.config, flags.FLAGS.steps, flags.FLAGS.profile)
+  except ValueError as error:
+    return command_line.fail(error)
+  print(json.dumps(facts, indent=2))
+  return 0
+
+
+def measure(config, steps, profile=''):
+  """Facts of a search step: times in seconds, memory in bytes.
+
+  steps: how many are timed, after the first; profile: folder for a trace of one more, or ''.
+  Raises ValueError: the config or its data cannot be used.
+  """
+  validate(config, jax.device_count())
+  dataset = command_line.load_data(config)
+  plan, arguments = prepare(config, dataset)
+  started = time.perf_counter()
+  lowered = plan.step.lower(*arguments)
+  traced = time.perf_counter()
+  compiled = lowered.compile()
+  done = time.perf_counter()
+  seconds, loss = time_steps(compiled, arguments, steps, profile)
+  per_step = [call / plan.per_call for call in seconds]
+  step_seconds = statistics.median(per_step[1:])
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+    1 if sys.platform == 'darwin' else 1024
+  )
+  gflop, matmul_gflops = count_gflop(config, dataset), measure_matmul()
+  return {
+    'method': config.method.name,
+    'devices': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
+    'channels': config.search.channels,
+    'cells': config.search.cells,
+    'batch': config.search.batch,
+    'trace_seconds': traced - started,
+    'compile_seconds': done - traced,
+    'first_step_seconds': per_step[0],
+    'step_seconds': step_seconds,
+    'images_per_second': config.search.batch / step_seconds,
+    'step_gflop': gflop,
+    'step_gflops': gflop / step_seconds,
+    'matmul_gflops': matmul_gflops,
+    'share_of_matmul': gflop / step_seconds / matmul_gflops,
+    'xla_temp_bytes': compiled.memory_analysis().temp_size_in_bytes,
+    'peak_rss_bytes': peak,
+    'train_loss': loss,
+  }
+
+
+def prepare(config, dataset, plain=False):
+  """The plan of the config's search, and what its first call is given."""
+  key, plan, *_ = search.prepare(config, dataset, plain)
+  key, state = parallel.replicate((key, jax.jit(plan.init)()))
+  batches = next(iter(plan.batches(range(plan.per_call))))
+  return plan, (key, state, *(parallel.shard(batch, axis=1) for batch in batches))
+
+
+def time_steps(compiled, arguments, steps, profile):
+  """(seconds of the first call and of `steps` more, the last training loss)."""
+  key, state, *batches = arguments
+  seconds = []
+  for _ in range(steps + 1):
+    started = time.perf_counter()
+    state, values = jax.block_until_ready(compiled(key, state, *batches))
+    seconds.append(time.perf_counter() - started)
+  if profile:
+    with jax.profiler.trace(profile):
+      jax.block_until_ready(compiled(key, state, *batches))
+  return seconds, float(values['train_loss'][-1])
+
+
+def count_gflop(config, dataset):
+  """10^9 floating-point operations of a step, by XLA's cost analysis.
+
+  XLA counts the body of a loop once however often it runs, so this counts the same step with its
+  loops written out; what the quick form computes a second time to save memory is not in it.
+  """
+  plan, arguments = prepare(config, dataset, plain=True)
+  return plan.step.lower(*arguments).cost_analysis()['flops'] / 1e9
+
+
+def measure_matmul():
+  """10^9 floating-point operations a second in a float32 matrix product on one device."""
+  matrix = jnp.ones((MATMUL, MATMUL))
+  product = jax.jit(lambda x: jnp.dot(x, x, precision='highest'))
+  product(matrix).block_until_ready()
+  seconds = []
+  for _ in range(10):
+    started = time.perf_counter()
+    product(matrix).block_until_ready()
+    seconds.append(time.perf_counter() - started)
+  return 2 * MATMUL**3 / statistics.median(seconds) / 1e9
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parse)
