@@ -43,10 +43,7 @@ def test_separable():
 
 
 def test_an_odd_number_of_channels_is_halved_too():
-  def draw(shape):
-    return jnp.ones(shape)
-
-  params, stats = layers.init_factorized_reduce(draw, 4, 5, 3)
+  params, stats = layers.init_factorized_reduce(jnp.ones, 4, 5, 3)
   assert {name: kernel.shape for name, kernel in params.items()} == {
     'even': (3, 4, 2),
     'odd': (3, 4, 3),

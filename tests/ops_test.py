@@ -1,5 +1,7 @@
 """Pools, batch norm and initial values, by hand and against plain forms of the same."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,6 +62,22 @@ def test_equal_maxima_share_their_gradient():
   _, vjp = jax.vjp(lambda x: ops.max_pool(x, 1), jnp.full((1, 1, 2, 1), 7.0))
   (gradient,) = vjp(jnp.array([1.0, 5]).reshape(1, 1, 2, 1))
   np.testing.assert_allclose(gradient.ravel(), [3, 3])
+
+
+@pytest.mark.parametrize('jit', [jax.jit, tiny.quick_jit])
+def test_gradient_of_max_pool_finds_values_that_are_computed_anew(jit):
+  """XLA computes a norm again where its backward pass needs it, and may round it otherwise."""
+  stats = {'mean': jnp.zeros(8), 'var': jnp.ones(8)}
+  scale, bias, g = tiny.noise(8, seed=1), tiny.noise(8, seed=2), tiny.noise(8, 12, 12, 8, seed=3)
+
+  def loss(pool, x, scale):
+    return (pool(ops.batch_norm(x, stats, True, scale, bias)[0], 1) * g).sum()
+
+  found, expected = (
+    jit(jax.grad(functools.partial(loss, pool), (0, 1)))(tiny.noise(8, 12, 12, 8), scale)
+    for pool in (ops.max_pool, plain_max_pool)
+  )
+  tiny.assert_trees_close(found, expected)
 
 
 def test_batch_norm_by_hand():

@@ -25,8 +25,11 @@ from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 
-def _own_kernel(function, static):
-  """Runs function, compiled by itself: XLA neither fuses nor inlines it."""
+def own_kernel(function, static):
+  """A function that XLA compiles by itself: neither fused nor inlined, its arguments in memory.
+
+  static: positions of the arguments that are no arrays.
+  """
   compiled = jax.jit(function, static_argnums=static)
 
   def call(*arguments):
@@ -101,7 +104,7 @@ def _unit_conv_bwd(dilation, padding, residuals, g):
 _unit_conv.defvjp(_unit_conv_fwd, _unit_conv_bwd)
 
 
-@functools.partial(_own_kernel, static=(2,))
+@functools.partial(own_kernel, static=(2,))
 def _shifted_sum(padded, kernel, dilation):
   taps = shifted_images(padded, kernel.shape[:2], (1, 1), dilation)
   weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
@@ -109,7 +112,7 @@ def _shifted_sum(padded, kernel, dilation):
   return total.astype(padded.dtype)
 
 
-@functools.partial(_own_kernel, static=(3,))
+@functools.partial(own_kernel, static=(3,))
 def _kernel_gradient(padded, g, kernel, dilation):
   taps = shifted_images(padded, kernel.shape[:2], (1, 1), dilation)
   products = [(tap * g).astype(jnp.float32) for tap in taps]

@@ -72,10 +72,9 @@ def run(config, workdir):
   claim.check(workdir, config)
   devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
   logging.info('Scale %s on %s; --config=FILE:laptop or FILE:paper chooses.', config.scale, devices)
-  logging.info('Everything is written to %s', workdir)
-
   dataset, given = load_data(config), _given_genotype(config, workdir)
   with claim.hold(workdir, config):
+    logging.info('Everything is written to %s', workdir)
     result = search_and_retrain(config, dataset, given, workdir)
     if parallel.is_primary():
       metrics.write_json(path, result)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from unrealnas_jax.depthwise import own_kernel
+
 MOMENTUM = 0.9  # of the running statistics; PyTorch calls the same thing 0.1
 EPSILON = 1e-5
 MANY_VALUES = 1024  # of a channel in a batch
@@ -75,19 +77,27 @@ def _max_of_three(x, axis, stride):
 
 
 def _max_of_three_fwd(x, axis, stride):
-  y = _max_of_three.__wrapped__(x, axis, stride)
-  return y, (x, y)
+  return _max_of_three.__wrapped__(x, axis, stride), x
 
 
-def _max_of_three_bwd(axis, stride, residuals, g):
-  x, y = residuals
-  winners = sum((image == y).astype(g.dtype) for image in _neighbours(x, axis, stride, -jnp.inf))
+def _max_of_three_bwd(axis, stride, x, g):
+  return (_share(x, g, axis, stride),)
+
+
+@functools.partial(own_kernel, static=(2, 3))
+def _share(x, g, axis, stride):
+  # All comparisons are between values read from memory: x fused into what made it could be computed
+  # twice with different rounding, and no pixel would equal its maximum.
+  x = lax.optimization_barrier(x)
+  before = _neighbours(x, axis, stride, -jnp.inf)
+  y = functools.reduce(jnp.maximum, before)
+  winners = sum((image == y).astype(g.dtype) for image in before)
   # Pixel n is seen by the outputs n - 1, n and n + 1; with a stride those in between do not exist.
   seen_by = [
     _neighbours(_spread(image, axis, stride, x.shape[axis], fill), axis, 1, fill)
     for image, fill in ((y, jnp.inf), (g / winners, 0))
   ]
-  return (sum(jnp.where(x == top, share, 0) for top, share in zip(*seen_by, strict=True)),)
+  return sum(jnp.where(x == top, share, 0) for top, share in zip(*seen_by, strict=True))
 
 
 _max_of_three.defvjp(_max_of_three_fwd, _max_of_three_bwd)
