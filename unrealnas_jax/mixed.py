@@ -168,7 +168,7 @@ def reduce_inputs(candidates, mode, inputs, params, stats, weights):
 
 def own_operations(candidates, mode, x, params, stats, weights, stride):
   """Mix of what an edge computes for itself. x: [B, H, W, C], weights: [O] -> (y, new stats)."""
-  total, seen = 0, {}
+  total, seen = jnp.zeros_like(x[:, ::stride, ::stride]), {}
   for op, op_params in params.items():
     y, seen[op] = _own_operation(op, x, op_params, stats[op], mode, stride)
     total = total + y * weights[candidates.index(op)].astype(y.dtype)
@@ -201,6 +201,8 @@ def shared_operations(candidates, mode, x, stats, weights, stride):
       continue
     images.append(y)
     columns.append(column)
+  if not images:
+    return jnp.zeros((len(weights), *x[:, ::stride, ::stride].shape), x.dtype), seen
   return _mixes(weights[:, np.array(columns)], images), seen
 
 
