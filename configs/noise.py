@@ -6,8 +6,8 @@ DARTS (Liu et al. 2019).
   python -m unrealnas_jax.main --config=configs/noise.py          # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/noise.py:paper
 
-Time (laptop): to be filled in from a run.
-Time (paper): to be filled in from a run.
+Time (laptop): 3 minutes on 2 cores of an AMD EPYC, compilation included.
+Time (paper): not run yet.
 """
 
 from configs import default

@@ -6,8 +6,7 @@ in search are also RLNAS (Zhang et al. 2021). The search is first-order DARTS (L
   python -m unrealnas_jax.main --config=configs/random_labels.py  # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/random_labels.py:paper
 
-Time (laptop): to be filled in from a run.
-Time (paper): to be filled in from a run.
+Time (paper): not run yet.
 """
 
 from configs import default

@@ -5,8 +5,7 @@ Paper: DARTS, first order (Liu et al. 2019).
   python -m unrealnas_jax.main --config=configs/real.py           # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/real.py:paper
 
-Time (laptop): to be filled in from a run.
-Time (paper): to be filled in from a run.
+Time (paper): not run yet.
 """
 
 from configs import default

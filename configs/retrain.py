@@ -4,11 +4,9 @@ Paper: the evaluation of DARTS (Liu et al. 2019). The genotype must be given: a 
 file genotype.json, or the workdir of an earlier search.
 
   python -m unrealnas_jax.main --config=configs/retrain.py --config.genotype=PC_DARTS_cifar
-  python -m unrealnas_jax.main --config=configs/retrain.py:paper --config.genotype=DARTS_V2 \
-   
+  python -m unrealnas_jax.main --config=configs/retrain.py:paper --config.genotype=DARTS_V2
 
-Time (laptop): to be filled in from a run.
-Time (paper): to be filled in from a run.
+Time (paper): not run yet.
 """
 
 from ml_collections import config_dict
