@@ -42,16 +42,21 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(('args', 'message'), BAD)
-def test_bad_input_is_one_message_and_code_2(tmp_path, capsys, calls, args, message):
-  assert start(*args, f'--workdir={tmp_path}/run') == 2
+def assert_refused(capsys, calls, message, workdir):
+  """One message on stderr, nothing run and nothing written."""
   out, err = capsys.readouterr()
   assert out == ''
   assert err.startswith('error: ')
   assert message in err
   assert err.count('\n') == 1
   assert calls == []
-  assert not (tmp_path / 'run').exists()
+  assert not workdir.exists()
+
+
+@pytest.mark.parametrize(('args', 'message'), BAD)
+def test_bad_input_is_one_message_and_code_2(tmp_path, capsys, calls, args, message):
+  assert start(*args, f'--workdir={tmp_path}/run') == 2
+  assert_refused(capsys, calls, message, tmp_path / 'run')
 
 
 def write_npz(path, images=40, **changes):
@@ -80,13 +85,7 @@ def test_bad_data_is_found_first_and_the_workdir_stays_free(
   npz, run = tmp_path / 'x.npz', [f'--config={NOISE}', f'--workdir={tmp_path}/run', *SMALL]
   args = [*run, write_npz(npz, **changes), f'--config.data.tfds_dir={tmp_path}', *args]
   assert start(*args) == 2
-  out, err = capsys.readouterr()
-  assert out == ''
-  assert err.startswith('error: ')
-  assert message in err
-  assert err.count('\n') == 1
-  assert calls == []
-  assert not (tmp_path / 'run').exists()
+  assert_refused(capsys, calls, message, tmp_path / 'run')
   assert start(*run, write_npz(npz)) == 0
   assert [call[0] for call in calls] == ['s', 'retrain']
 

@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+from changed_config import changed
 
 import unrealnas_jax
 from configs import default
@@ -21,18 +22,6 @@ GENOTYPE = {
   'reduce': [['max_pool_3x3', 0], ['none', 1]],
   'reduce_concat': [2],
 }
-
-
-def changed(key=None, value=None, scale='laptop'):
-  config = default.get_config(scale)
-  if key is not None:
-    *parents, name = key.split('.')
-    holder = config
-    for parent in parents:
-      holder = holder[parent]
-    with holder.ignore_type():
-      holder[name] = value
-  return config
 
 
 @pytest.mark.parametrize('scale', ['laptop', 'paper'])

@@ -4,22 +4,11 @@ import pathlib
 import re
 
 import pytest
+from changed_config import changed
 
 from configs import default
 from unrealnas_jax import config as lib
 from unrealnas_jax import rules
-
-
-def changed(key=None, value=None, scale='laptop'):
-  config = default.get_config(scale)
-  if key is not None:
-    *parents, name = key.split('.')
-    holder = config
-    for parent in parents:
-      holder = holder[parent]
-    with holder.ignore_type():
-      holder[name] = value
-  return config
 
 
 def test_every_key_has_a_rule_and_a_comment():
