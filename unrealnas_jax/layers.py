@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from unrealnas_jax import ops
 from unrealnas_jax.depthwise import depthwise_conv
@@ -80,6 +79,4 @@ def init_separable(draw, kernel, channels, *leading):
 def separable(x, params, stats, mode, stride, dilation):
   """ReLU, depthwise convolution, 1x1 convolution, norm."""
   y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation)
-  # The product and its norm are passes over memory of their own: fused into the next convolution
-  # they would be computed anew for each of its taps.
-  return norm(lax.optimization_barrier(pointwise(y, params['pointwise'])), stats, mode)
+  return norm(pointwise(y, params['pointwise']), stats, mode)
