@@ -1,4 +1,4 @@
-"""A cell of the DARTS supernet: two inputs brought to one shape, then mixed operations on all edges.
+"""A cell of the DARTS supernet: its two inputs brought to one shape, then mixed operations.
 
 In a normal cell all states have one shape and are walked in order. In a reduction cell the edges
 that leave the inputs halve height and width and are computed first; the nodes are walked then.

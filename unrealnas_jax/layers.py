@@ -51,7 +51,7 @@ def pointwise(x, kernel):
 
 
 def init_relu_conv(draw, size, channels_in, channels, affine, *leading):
-  """(params, stats) of relu_conv with a kernel of some size; draw as in ops.conv_init, also below."""
+  """(params, stats) of relu_conv; size: of its kernel; draw: as in ops.conv_init, also below."""
   kernel = ops.conv_init(draw, (size, size, channels_in, channels), *leading)
   params, stats = init_norm(channels, affine, *leading)
   return {'kernel': kernel, **params}, stats

@@ -1,14 +1,13 @@
 """The skeleton of NAS-Bench-201: three stages of cells at C, 2C and 4C channels.
 
 A residual block halves height and width between stages; a cell's output is its last node.
-Source: Dong, Yang 2020, "NAS-Bench-201", its search networks in AutoDL-Projects, models/cell_searchs.
+Source: Dong, Yang 2020, "NAS-Bench-201"; AutoDL-Projects, models/cell_searchs.
 """
 
 import jax
 import jax.numpy as jnp
 
 from unrealnas_jax import layers, mixed, ops
-from unrealnas_jax.dense import conv
 from unrealnas_jax.skeletons.darts import init_stem, stem
 
 STAGES = 3
@@ -67,7 +66,7 @@ def _init_reduce(draw, channels, affine):
 
 
 def _reduce(x, params, stats, mode):
-  """Two convolutions, the first with stride 2, beside a mean of 2x2 pixels and a 1x1 convolution."""
+  """Two convolutions, the first of stride 2, beside a mean of 2x2 pixels and a 1x1 convolution."""
   seen = {}
   y, seen['a'] = layers.relu_conv(x, params['a'], stats['a'], mode, strides=(2, 2))
   y, seen['b'] = layers.relu_conv(y, params['b'], stats['b'], mode)
