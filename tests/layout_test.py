@@ -25,7 +25,7 @@ ORDER = (
   'skeletons',
   'spaces',
   'supernet network',
-  'state optimizers',
+  'state optimizers angle evolution',
   'methods',
   'checkpoint metrics',
   'loop',

@@ -6,6 +6,8 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from unrealnas_jax import nasbench201
+
 # Operations an evaluation network can be built of: the 8 DARTS primitives in their official order,
 # then two that only the NASNet and AmoebaNet cells use.
 OPS = (
@@ -79,6 +81,8 @@ def from_json(text: str, where: str = 'genotype') -> Genotype:
 
 def cells(genotype) -> dict[str, tuple[str, ...]]:
   """{kind of cell: names of the operations of its edges}"""
+  if isinstance(genotype, nasbench201.Architecture):
+    return {'normal': genotype.ops}
   return {kind: tuple(op for op, _ in getattr(genotype, kind)) for kind in ('normal', 'reduce')}
 
 
