@@ -18,7 +18,7 @@ ORDER = (
   '__init__',
   'genotype parallel cost depthwise',
   'data dense',
-  'ops',
+  'ops objective',
   'layers blocks spaces',
   'mixed',
   'cell',

@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from unrealnas_jax import parallel
+from unrealnas_jax import objective, parallel
 
 
 def arch_step(state, val, *, net, tx, weights):
@@ -40,5 +40,5 @@ def weight_step(state, train, *, net, tx, weights):
 
 
 def _measure(half, loss, logits, labels):
-  accuracy = (logits.argmax(-1) == labels).mean()
+  accuracy = objective.accuracy(logits, labels)
   return parallel.mean({f'{half}_loss': loss, f'{half}_accuracy': accuracy})
