@@ -61,12 +61,18 @@ def paper():
   method.arch_lr = 3e-4  # Adam's learning rate, constant
   method.arch_betas = (0.5, 0.999)  # Adam's two decay rates, each from 0 to below 1
   method.arch_weight_decay = 1e-3  # L2, added to the gradient before Adam (this is not AdamW)
+  method.arch_clip = 0.0  # largest L2 norm of the architecture's gradient; 0 = as it is
+  method.warmup_epochs = 0  # epochs at the start of a search without updates of the architecture
 
   # Training of the supernet's weights by SGD with momentum.
   config.search = search = ConfigDict()
   search.space = 'darts'  # see unrealnas_jax.spaces.SPACES
   search.channels = 16  # width of the first cell; doubles at both reductions
-  search.cells = 8  # the two at 1/3 and 2/3 of the depth reduce
+  # Number of cells: of DARTS in all (the two at 1/3 and 2/3 of the depth reduce), of NAS-Bench-201
+  # in each of the three stages.
+  search.cells = 8
+  search.partial_channels = 1  # one part in so many of the channels is searched, the rest pass by
+  search.affine = False  # norms have a learned scale and bias, each edge its own
   search.batch = 64  # images a step over all devices, which must divide it
   search.epochs = 50  # passes over the half of the data that trains the weights
   search.train_portion = 0.5  # fraction of the data for the weights, the rest: architecture

@@ -16,12 +16,14 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'genotype parallel cost depthwise',
+  'genotype nasbench201 parallel cost depthwise',
   'data dense',
   'ops objective',
-  'layers blocks spaces',
+  'layers blocks',
   'mixed',
   'cell',
+  'skeletons',
+  'spaces',
   'supernet network',
   'state optimizers',
   'methods',

@@ -77,6 +77,11 @@ def from_json(text: str, where: str = 'genotype') -> Genotype:
   return _from_fields(fields, where)
 
 
+def cells(genotype) -> dict[str, tuple[str, ...]]:
+  """{kind of cell: names of the operations of its edges}"""
+  return {kind: tuple(op for op, _ in getattr(genotype, kind)) for kind in ('normal', 'reduce')}
+
+
 def validate(genotype: Genotype, where: str = 'genotype') -> None:
   """Checks that both cells can be built.
 

@@ -59,9 +59,13 @@ RULES = {
   'method.arch_lr': _NOT_NEGATIVE,
   'method.arch_betas': _BETAS,
   'method.arch_weight_decay': _NOT_NEGATIVE,
+  'method.arch_clip': _NOT_NEGATIVE,
+  'method.warmup_epochs': _whole(0),
   'search.space': Rule(str, 'the name of a search space'),
   'search.channels': _whole(1),
   'search.cells': _whole(1),
+  'search.partial_channels': _whole(1),
+  'search.affine': _SWITCH,
   'search.batch': _whole(1),
   'search.epochs': _whole(1),
   'search.train_portion': _FRACTION,
@@ -137,6 +141,8 @@ def _registries():
   return {
     'source.name': _one_of(SOURCES),
     'method.name': _one_of(METHODS),
+    'method.arch_clip': _NOT_NEGATIVE,
+    'method.warmup_epochs': _whole(0),
     'search.space': _one_of(SPACES),
     'retrain.stem': _one_of(STEMS),
   }
