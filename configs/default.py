@@ -50,7 +50,10 @@ def paper():
   source.examples = 50_000  # noise: number of different images; else all training images are used
   source.size = 32  # noise: height and width in pixels
   source.channels = 3  # noise: channels of an image
-  source.classes = 10  # noise and random_labels: number of classes, at least 2
+  source.classes = 10  # noise and random_labels: number of classes or labels, at least 2
+  # noise and random_labels: 0 = one class an image, all as likely; above 0 and below 1 = several
+  # labels an image, each of source.classes there with this probability by itself (0.5: fair bits)
+  source.label_rate = 0.0
 
   # How the architecture is learned.
   config.method = method = ConfigDict()

@@ -18,7 +18,7 @@ ORDER = (
   '__init__',
   'genotype nasbench201 parallel cost depthwise',
   'data dense',
-  'ops',
+  'ops objective',
   'layers blocks',
   'mixed',
   'cell',

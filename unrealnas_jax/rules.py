@@ -54,6 +54,7 @@ RULES = {
   'source.size': _whole(1),
   'source.channels': _whole(1),
   'source.classes': _whole(2),
+  'source.label_rate': _BELOW_ONE,
   'method.name': Rule(str, 'the name of a method'),
   'method.arch_lr': _NOT_NEGATIVE,
   'method.arch_betas': _BETAS,

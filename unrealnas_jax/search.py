@@ -10,7 +10,7 @@ from absl import logging
 from etils import epath
 from jax import lax
 
-from unrealnas_jax import checkpoint, data, loop, metrics, optimizers, parallel, supernet
+from unrealnas_jax import checkpoint, data, loop, metrics, objective, optimizers, parallel, supernet
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import augment, batches
 from unrealnas_jax.methods import METHODS
@@ -193,11 +193,11 @@ def _end_of_epoch(config, key, source, net, method, arch_half):
       evaluate(data_key, state, parallel.shard(batch))
       for batch in batches.eval_batches(source.read, arch_half, config.search.batch, part=part)
     ]
-    correct = sum(float(values) for values in parts)
+    right, known = np.sum([np.asarray(count, np.float64) for count in parts], axis=0)
     genotype = method.decode(params_key, state, net=net, hp=config.method)
     weights = method.weights(state.arch, net=net, hp=config.method)
     values = {
-      'eval_accuracy': correct / len(arch_half),
+      'eval_accuracy': right / known,
       **collapse(net.space, weights, genotype),
     }
     warn(values, len(genotypes.cells(genotype)['normal']))
@@ -211,8 +211,7 @@ def _make_eval(config, source, net, method):
     images, labels = source.fn(key, batch)
     weights = method.weights(state.arch, net=net, hp=config.method)
     logits, _ = net.apply(state.params, state.batch_stats, weights, images, train=False)
-    correct = (logits.argmax(-1) == labels) * batch['mask']
-    return lax.psum(correct.sum(), parallel.AXIS)
+    return lax.psum(objective.count(logits, labels, batch['mask']), parallel.AXIS)
 
   return evaluate
 

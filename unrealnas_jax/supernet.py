@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import optax
 
-from unrealnas_jax import layers, ops
+from unrealnas_jax import layers, objective, ops
 from unrealnas_jax.mixed import Form
 from unrealnas_jax.spaces.space import Space
 
@@ -21,8 +20,8 @@ class Net(NamedTuple):
 
   init: key -> (params, stats), stats being the running statistics of batch norm
   apply: (params, stats, weights, images [B, H, W, C], train) -> (logits [B, K] float32, new stats)
-  loss: (params, stats, weights, images, labels [B]) -> (mean cross entropy, (new stats, logits)),
-    in training mode
+  loss: (params, stats, weights, images, labels) -> (objective.loss, (new stats, logits)),
+    in training mode; labels: [B] classes, or multi-hot [B, K]
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
   shape.skip_dropout is set, loss also takes dropout=(key, rate).
   """
@@ -69,8 +68,7 @@ def make(shape):
 
   def loss(params, stats, weights, images, labels, dropout=None):
     logits, stats = apply(params, stats, weights, images, train=True, dropout=dropout)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses.mean(), (stats, logits)
+    return objective.loss(logits, labels), (stats, logits)
 
   return Net(shape.space, functools.partial(_init, shape), apply, loss)
 

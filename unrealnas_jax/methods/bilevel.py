@@ -6,7 +6,7 @@ import jax
 import optax
 from jax import lax
 
-from unrealnas_jax import parallel
+from unrealnas_jax import objective, parallel
 
 
 def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dropout=None):
@@ -79,5 +79,5 @@ def _loss(state, examples, weights, net, dropout):
 
 
 def _measure(half, loss, logits, labels):
-  accuracy = (logits.argmax(-1) == labels).mean()
+  accuracy = objective.accuracy(logits, labels)
   return parallel.mean({f'{half}_loss': loss, f'{half}_accuracy': accuracy})
