@@ -64,6 +64,11 @@ def paper():
   method.arch_weight_decay = 1e-3  # L2, added to the gradient before Adam (this is not AdamW)
   method.arch_clip = 0.0  # largest L2 norm of the architecture's gradient; 0 = as it is
   method.warmup_epochs = 0  # epochs at the start of a search without updates of the architecture
+  # P-DARTS: rate of the dropout on identities at first, 0 = none; it fades from epoch to epoch
+  method.skip_dropout = 0.0
+  # Most identities that the normal cell ends with, the weakest being struck out first; 8 = no limit
+  # (not for rlnas and random)
+  method.max_skips = 8
   # rlnas: which weights the angle is taken over: network (all that a cell's network has) or edges
   # (only those of its operations; layers that all cells share outweigh them in a small supernet)
   method.rlnas = ConfigDict()
@@ -81,6 +86,10 @@ def paper():
   method.random.cells = 10  # random cells that share search.epochs
   method.random.measure = 'val_accuracy'  # val_accuracy, or train_loss where labels mean nothing
 
+  # Stages of a search: () = one. Else one dict a stage, of keys that differ in it, such as
+  # {'search.cells': 11, 'search.kept_ops': 5}; each stage has a new supernet.
+  config.stages = ()
+
   # Training of the supernet's weights by SGD with momentum.
   config.search = search = ConfigDict()
   search.space = 'darts'  # see unrealnas_jax.spaces.SPACES
@@ -89,6 +98,7 @@ def paper():
   # in each of the three stages.
   search.cells = 8
   search.partial_channels = 1  # one part in so many of the channels is searched, the rest pass by
+  search.kept_ops = 0  # in a later stage: candidates left to each edge by the one before; 0 = all
   search.affine = False  # norms have a learned scale and bias, each edge its own
   search.batch = 64  # images a step over all devices, which must divide it
   # Passes over the half of the data that trains the weights; 0 only for random: no training at all.

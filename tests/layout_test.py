@@ -16,7 +16,7 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'nasbench201',
+  'nasbench201 stages',
   'genotype tabular parallel cost depthwise',
   'data dense',
   'ops objective',

@@ -186,7 +186,7 @@ def log():
 def test_collapse_is_told_and_health_is_not(log, logits, mass, skips, message):
   space = SPACES['darts']
   state = state_of(space, **logits)
-  weights = darts.weights(state.arch, net=None, hp=None)
+  weights = darts.weights(state.arch, net=tiny.net(), hp=None)
   genotype = space.decode(weights)
   values = search.collapse(space, weights, genotype)
   np.testing.assert_allclose(values['none_mass'], mass, rtol=0.01)

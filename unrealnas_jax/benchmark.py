@@ -80,7 +80,7 @@ def measure(config, steps, profile=''):
 
 def prepare(config, dataset, plain=False):
   """The plan of the config's search, and what its first call is given."""
-  key, plan, *_ = search.prepare(config, dataset, plain)
+  key, plan, *_ = search.prepare(config, dataset, plain=plain)
   key, state = parallel.replicate((key, jax.jit(plan.init)()))
   batches = next(iter(plan.batches(range(plan.per_call))))
   return plan, (key, state, *(parallel.shard(batch, axis=1) for batch in batches))

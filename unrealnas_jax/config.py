@@ -7,7 +7,7 @@ import os
 from etils import epath
 from ml_collections import ConfigDict
 
-from unrealnas_jax import genotype, tabular
+from unrealnas_jax import genotype, stages, tabular
 from unrealnas_jax.nasbench201 import Architecture
 from unrealnas_jax.rules import GENOTYPE, PATH, check
 
@@ -21,11 +21,14 @@ def validate(config, devices, dataset=None):
   dataset: the real images if they are read already: the sizes that only they tell are checked too.
   Raises ValueError listing each problem as key, value and what is allowed.
   """
-  problems = check(config)
-  if not problems:
-    problems = [problem for together in CHECKS for problem in together(config, devices, dataset)]
+  problems = check(config) or list(_check_stages(config))
+  parts = [] if problems else stages.configs(config)
+  problems = problems or [problem for part in parts for problem in check(part)]
+  problems = problems or [
+    problem for part in parts for together in CHECKS for problem in together(part, devices, dataset)
+  ]
   if problems:
-    raise ValueError('\n'.join(sorted(problems)[:LISTED]))
+    raise ValueError('\n'.join(sorted(set(problems))[:LISTED]))
 
 
 def load_genotype(name):
@@ -64,11 +67,12 @@ def _config_of(workdir):
   """The config of an earlier search; ValueError if the folder is not the workdir of one."""
   folder = epath.Path(workdir)
   problem = f'genotype={workdir!r} is a folder that no search has left'
-  if not any((folder / 'checkpoints' / 'search').glob('[0-9]*')):
+  if not any((folder / 'checkpoints').glob('search*/[0-9]*')):
     raise ValueError(f'{problem} (it has no checkpoints/search/STEP); allowed: {GENOTYPE}')
   try:
     values = json.loads((folder / 'config.json').read_text())
-    values['method']['arch_betas'] = tuple(values['method']['arch_betas'])  # JSON has no tuples
+    for section, key in ((values['method'], 'arch_betas'), (values, 'stages')):
+      section[key] = tuple(section[key])  # JSON has no tuples
     config = ConfigDict(values)
     wrong = check(config)
   except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
@@ -76,6 +80,15 @@ def _config_of(workdir):
   if wrong:
     raise ValueError(f'{problem} (config.json: {wrong[0]}); allowed: {GENOTYPE}')
   return config
+
+
+def _check_stages(config):
+  try:
+    stages.configs(config)
+  except ValueError as error:
+    yield str(error)
+  if config.search.kept_ops and not config.stages:
+    yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
 
 
 def _check_work(config, devices, dataset):
@@ -160,6 +173,20 @@ def _check_sizes(config, devices, dataset):
 def _check_epochs(config, devices, dataset):
   if config.search.epochs == 0 and config.method.name != 'random':
     yield "search.epochs = 0; allowed: at least 1, or 0 with method.name = 'random'"
+
+
+def _check_method(config, devices, dataset):
+  from unrealnas_jax.spaces import SPACES
+
+  rate, count, ops = (
+    config.method.skip_dropout,
+    config.search.kept_ops,
+    len(SPACES[config.search.space].ops),
+  )
+  if rate and config.method.name != 'pdarts':
+    yield f"method.skip_dropout = {rate}; allowed: 0 unless method.name = 'pdarts'"
+  if count > ops or count == 1:
+    yield f'search.kept_ops = {count}; allowed: 0 for all, or from 2 to {ops}'
 
 
 def _check_partial(config, devices, dataset):
@@ -250,6 +277,7 @@ CHECKS = (
   _check_learning_rates,
   _check_sizes,
   _check_epochs,
+  _check_method,
   _check_partial,
   _check_network,
   _check_nasbench201,

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from unrealnas_jax import tabular
@@ -50,6 +50,11 @@ RULES = {
   'seed': _whole(0, 2**31 - 1),
   'dtype': _one_of(('float32', 'bfloat16')),
   'scale': _one_of(('laptop', 'paper')),
+  'stages': Rule(
+    tuple,
+    'a tuple of dicts such as {"search.cells": 5}',
+    lambda stages: all(isinstance(stage, Mapping) for stage in stages),
+  ),
   'genotype': Rule(str, f'{GENOTYPE}; give it by --config.genotype=...'),
   'data.path': Rule(str, PATH),
   'data.tfds_dir': Rule(str, "a folder, or '' for the default of TFDS"),
@@ -66,6 +71,8 @@ RULES = {
   'method.arch_weight_decay': _NOT_NEGATIVE,
   'method.arch_clip': _NOT_NEGATIVE,
   'method.warmup_epochs': _whole(0),
+  'method.skip_dropout': _BELOW_ONE,
+  'method.max_skips': _whole(0, 8),
   'method.rlnas.angle': _one_of(('network', 'edges')),
   'method.evolution.population': _whole(1),
   'method.evolution.generations': _whole(1),
@@ -81,6 +88,7 @@ RULES = {
   'search.channels': _whole(1),
   'search.cells': _whole(1),
   'search.partial_channels': _whole(1),
+  'search.kept_ops': _whole(0),
   'search.affine': _SWITCH,
   'search.batch': _whole(1),
   'search.epochs': _whole(0),

@@ -22,6 +22,7 @@ class Net(NamedTuple):
   apply: (params, stats, weights, images [B, H, W, C], train) -> (logits [B, K] float32, new stats)
   loss: (params, stats, weights, images, labels) -> (objective.loss, (new stats, logits)),
     in training mode; labels: [B] classes, or multi-hot [B, K]
+  kept: {kind: bool [E, O]}, the operations that are left to each edge; None for all
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
   shape.skip_dropout is set, loss also takes dropout=(key, rate).
   """
@@ -30,6 +31,7 @@ class Net(NamedTuple):
   init: Callable
   apply: Callable
   loss: Callable
+  kept: dict | None = None
 
 
 class Shape(NamedTuple):

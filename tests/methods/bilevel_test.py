@@ -24,7 +24,7 @@ from unrealnas_jax.supernet import Net
 # Two devices with two examples each; means 4 and 1. An image is right where it is positive.
 VAL = jnp.array([[1.0, 5], [4, 6]]), jnp.zeros((2, 2), jnp.int32)
 TRAIN = jnp.array([[-2.0, 2], [1, 3]]), jnp.zeros((2, 2), jnp.int32)
-TX = optimizers.Optimizers(weights=optax.sgd(0.1), arch=optax.sgd(0.5), epoch_steps=4)
+TX = optimizers.Optimizers(weights=optax.sgd(0.1), arch=optax.sgd(0.5), epoch_steps=4, steps=8)
 HP = ConfigDict({'warmup_epochs': 0})
 
 
@@ -136,7 +136,7 @@ def test_the_architecture_rests_while_it_warms_up():
 
 def test_darts_starts_near_equal_weights():
   arch = darts.init(jax.random.key(0), net=tiny.net(), hp=None)
-  for kind, weights in darts.weights(arch, net=None, hp=None).items():
+  for kind, weights in darts.weights(arch, net=tiny.net(), hp=None).items():
     assert 0.7e-3 < arch[kind].std() < 1.4e-3
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
     np.testing.assert_allclose(weights, 1 / 4, atol=2e-3)
