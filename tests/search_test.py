@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick_run
+import tiny
 from absl import logging
 from jax import lax
 
