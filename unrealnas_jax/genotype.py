@@ -97,6 +97,13 @@ def from_json(text: str, where: str = 'genotype') -> Genotype | Architecture:
   return _from_fields(fields, where)
 
 
+def cells(genotype) -> dict[str, tuple[str, ...]]:
+  """{kind of cell: names of the operations of its edges}"""
+  if isinstance(genotype, Architecture):
+    return {'normal': genotype.ops}
+  return {kind: tuple(op for op, _ in getattr(genotype, kind)) for kind in ('normal', 'reduce')}
+
+
 def validate(genotype: Genotype | Architecture, where: str = 'genotype') -> None:
   """Checks that its cells can be built.
 
