@@ -196,7 +196,7 @@ def test_learns_with_a_nasbench201_cell(tmp_path, monkeypatch):
   assert losses[-1] < 0.5 * losses[0]
   # Classes are bright and dark images; the last three of the test lie.
   assert facts['test_accuracy'] == 18 / 21
-  assert facts['parameters'] == 1_000
+  assert facts['parameters'] == 2_008
 
 
 def test_size_is_that_of_the_network_that_is_tested(monkeypatch):
