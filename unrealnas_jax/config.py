@@ -1,7 +1,6 @@
 """What a config must be as a whole, checked before anything runs, and the genotype it names."""
 
 import json
-import math
 import os
 
 from etils import epath
@@ -122,13 +121,18 @@ def _check_halves(config, devices, dataset):
   key, examples = _examples(config, dataset)
   if 'search' not in _phases(config) or not examples:
     return
-  batch, portion = config.search.batch, config.search.train_portion
-  weights = math.floor(portion * examples)
-  most = min(weights, examples - weights)
+  from unrealnas_jax.data import make_halves
+
+  try:
+    weights, arch = map(len, make_halves(config, examples, dataset))
+  except ValueError as error:
+    yield str(error)
+    return
+  batch, most = config.search.batch, min(weights, arch)
   if batch > most:
     yield (
       f'search.batch = {batch}; allowed: at most {most}, the smaller part of {key} = {examples} '
-      f'split at search.train_portion = {portion}'
+      f'split at search.train_portion = {config.search.train_portion}'
     )
     return
   per_call, epoch_steps = config.search.steps_per_call, weights // batch

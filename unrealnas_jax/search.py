@@ -53,7 +53,7 @@ def prepare(config, dataset, plain=False):
   """
   source, hp = data.make_source(config, dataset), config.search
   net, method = make_net(config, source, plain), METHODS[config.method.name]
-  halves = batches.split_halves(source.examples, hp.train_portion)
+  halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
   tx = make_optimizers(config, epoch_steps)
   key = jax.random.key(config.seed)

@@ -1,20 +1,27 @@
 """Real images: `load` reads what data.path names, by a dictionary of kinds."""
 
+import os
+
 import numpy as np
 
-from unrealnas_jax.data import digits, npz, tfds_files
+from unrealnas_jax.data import digits, folder, npz, tfds_files
 from unrealnas_jax.data.split import Dataset, Split
 
 # kind -> read(data_config) -> (name, train, test, labels: Labels)
-KINDS = {'digits': digits.read, 'npz': npz.read, 'tfds': tfds_files.read}
+KINDS = {
+  'digits': digits.read,
+  'npz': npz.read,
+  'folder': folder.read,
+  'tfds': tfds_files.read,
+}
 
 STATISTICS_IMAGES = 50_000
 
 
 def load(data_config) -> Dataset:
-  """Reads the data set of data.path ('digits', a file '*.npz', or 'tfds:NAME').
+  """Reads the data set of data.path ('digits', a file '*.npz', a folder, or 'tfds:NAME').
 
-  data_config: the config's `data`: path, tfds_dir, size (pixels; 0 = images as stored).
+  data_config: the config's `data`.
   Raises ValueError: data.path of no known kind, a negative data.size, or what the kind reports.
   """
   if data_config.size < 0:
@@ -23,7 +30,10 @@ def load(data_config) -> Dataset:
   test.read(np.arange(1))  # a test split without labels should stop the run now, not at its end
   shape = train.read(np.arange(1))['image'].shape[1:]
   mean, std = statistics(train)
-  return Dataset(name, train, test, labels.classes, shape, mean, std, labels.names, labels.scored)
+  return Dataset(
+    *(name, train, test, labels.classes, shape, mean, std, labels.names, labels.scored),
+    jitter=data_config.jitter,
+  )
 
 
 def kind_of(path: str) -> str:
@@ -34,7 +44,11 @@ def kind_of(path: str) -> str:
     return 'tfds'
   if path.endswith('.npz'):
     return 'npz'
-  raise ValueError(f"data.path = {path!r}; allowed: 'digits', a file 'x.npz', or 'tfds:NAME'")
+  if os.path.isdir(os.path.expanduser(path)):
+    return 'folder'
+  raise ValueError(
+    f"data.path = {path!r}; allowed: 'digits', a file 'x.npz', a folder of images, or 'tfds:NAME'"
+  )
 
 
 def statistics(split: Split, limit: int = STATISTICS_IMAGES) -> tuple[np.ndarray, np.ndarray]:
