@@ -10,11 +10,12 @@ import optax
 
 
 class Optimizers(NamedTuple):
-  """The two optimizers of a search; epoch_steps: steps of an epoch."""
+  """The two optimizers of a search; steps: of the search, epoch_steps: of an epoch."""
 
   weights: optax.GradientTransformation
   arch: optax.GradientTransformation
   epoch_steps: int
+  steps: int
 
 
 def cosine_by_epoch(lr, lr_end, epochs, epoch_steps):

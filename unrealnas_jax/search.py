@@ -40,7 +40,7 @@ def run(config, dataset, workdir):
   state, seconds = loop.run(plan, key, config, workdir)
   genotype = method.decode(_params_key(key), state, net=net, hp=config.method)
   if parallel.is_primary():
-    metrics.write_json(epath.Path(workdir) / 'genotype.json', genotype._asdict())
+    metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
   return genotype, {'search_seconds': seconds, 'search_steps': plan.steps}
 
@@ -97,7 +97,10 @@ def _make_net(config, classes, image_channels, plain=False):
 def make_optimizers(config, epoch_steps):
   """The optimizers of the weights, whose learning rate changes once an epoch, and of the alphas."""
   return optimizers.Optimizers(
-    optimizers.sgd(config.search, epoch_steps), optimizers.adam(config.method), epoch_steps
+    weights=optimizers.sgd(config.search, epoch_steps),
+    arch=optimizers.adam(config.method),
+    epoch_steps=epoch_steps,
+    steps=config.search.epochs * epoch_steps,
   )
 
 

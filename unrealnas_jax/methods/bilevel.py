@@ -29,8 +29,7 @@ def _unless_warming_up(state, val, *, net, tx, hp, weights, dropout):
     return update(state)
 
   def measure_only(state):
-    value, (_, logits) = _loss(state, val, weights(state.arch), net, dropout)
-    return state, _measure('val', value, logits, val[1])
+    return state, measure(state, val, net=net, weights=weights(state.arch), dropout=dropout)
 
   warm = state.step < hp.warmup_epochs * tx.epoch_steps
   return lax.cond(warm, measure_only, update, state)
@@ -67,6 +66,12 @@ def weight_step(state, train, *, net, tx, weights, dropout=None):
   params = optax.apply_updates(state.params, updates)
   state = state.replace(params=params, weight_opt=weight_opt, batch_stats=batch_stats)
   return state, _measure('train', value, logits, train[1])
+
+
+def measure(state, val, *, net, weights, dropout=None):
+  """{'val_loss', 'val_accuracy'} in training mode; nothing moves. weights: {kind: [E, O]}"""
+  value, (_, logits) = _loss(state, val, weights, net, dropout)
+  return _measure('val', value, logits, val[1])
 
 
 def _loss(state, examples, weights, net, dropout):

@@ -41,6 +41,22 @@ def apply(shape, mode, params, stats, weights, images, dropout=None):
   return newer, {'stem': stem_stats, 'cells': seen}
 
 
+def edges(space, params):
+  """Weights of all edges, cell by cell: (kind, rows, stride, channels, {op: layers [rows, ...]}).
+
+  rows: of the edges in mixing weights; channels: of the cell's states
+  """
+  for number, cell_params in enumerate(params['cells']):
+    kind = space.kind_of(number, len(params['cells']))
+    channels = cell_params['newer']['kernel'].shape[-1]
+    rows, _ = cell.walked_edges(space, kind == 'reduce')
+    yield kind, rows, 1, channels, cell_params['walk']
+    if kind == 'reduce':
+      rows = cell.input_edges(space).reshape(-1)
+      merge = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
+      yield kind, rows, 2, channels, jax.tree.map(merge, cell_params['inputs'])
+
+
 def init_stem(draw, channels_in, width):
   """(params, stats) of stem; its norm has a scale and a bias in every supernet."""
   params, stats = layers.init_norm(width, True)

@@ -49,6 +49,15 @@ def apply(shape, mode, params, stats, weights, images, dropout=None):
   return jax.nn.relu(x), seen
 
 
+def edges(space, params):
+  """As of skeletons.darts."""
+  rows = list(range(len(space.edges)))
+  for stage in range(STAGES):
+    channels = params['stem']['kernel'].shape[-1] * 2**stage
+    for cell_params in params[f'cells_{stage}']:
+      yield 'normal', rows, 1, channels, cell_params
+
+
 def _cell(shape, mode, params, stats, weights, x, dropout):
   space, form = shape.space, shape.form
   bank = jnp.pad(mixed.unshuffle(form, x[None]), [(0, space.nodes)] + [(0, 0)] * 4)

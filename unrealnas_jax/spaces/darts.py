@@ -46,6 +46,7 @@ def make(ops=OPS, nodes=NODES):
     kind_of=kind_of,
     skeleton=skeleton,
     pool_norm=True,
+    identity_turns=True,
     genes=genes,
     sample=functools.partial(_sample, ops, genes),
     decode=functools.partial(_decode, ops, edges, genes),

@@ -36,6 +36,7 @@ SPACE = Space(
   kind_of=lambda cell, cells: 'normal',
   skeleton=skeleton,
   pool_norm=False,
+  identity_turns=False,
   genes=tuple((row,) for row in range(len(EDGES))),
   sample=sample,
   decode=decode,

@@ -17,6 +17,7 @@ class Space(NamedTuple):
   kind_of: (cell, cells) -> the kind of a cell in a network of so many.
   skeleton: the file of `skeletons` that puts the cells together.
   pool_norm: in the supernet a norm follows pools.
+  identity_turns: the identity counts as a unit matrix in angles (angle.py), else as nothing.
   genes: groups of edges that an architecture inherits as one.
   sample: key -> [E] int32, a random cell as the number of each edge's operation.
   decode: mixing weights {kind: [E, O]} -> genotype.
@@ -31,6 +32,7 @@ class Space(NamedTuple):
   kind_of: Callable
   skeleton: ModuleType
   pool_norm: bool
+  identity_turns: bool
   genes: tuple[tuple[int, ...], ...]
   sample: Callable
   decode: Callable
