@@ -17,5 +17,5 @@ def get_config(scale='auto'):
   config = default.get_config(scale)
   config.source.name = 'noise'
   if config.scale == 'paper':
-    config.search.steps_per_call = 10  # nothing comes from the host, so the device need not wait
+    config.search.steps_per_call = 5  # nothing comes from the host, so the device need not wait
   return config

@@ -65,7 +65,7 @@ def prepare(config, dataset, plain=False):
     init=functools.partial(init_state, key, config, net, method, tx),
     step=parallel.pmap_step(make_step(config, source, net, method, tx)),
     batches=functools.partial(_batches, config, source, halves),
-    learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
+    learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=_end_of_epoch(config, key, source, net, method, halves[1]),
   )
   return Search(key, plan, net, method)
@@ -86,6 +86,7 @@ def _make_net(config, classes, image_channels, plain=False):
       image_channels=image_channels,
       dtype=config.dtype,
       axis_name=parallel.AXIS,
+      stem=config.search.stem,
       plain=plain,
       affine=config.search.affine,
       partial=config.search.partial_channels,

@@ -11,7 +11,7 @@ def split_halves(size: int, portion: float) -> tuple[np.ndarray, np.ndarray]:
   As DARTS splits: by position, without shuffling. Raises ValueError: one half would be empty.
   """
   count = math.floor(portion * size)
-  _check(portion, 1.0, size, count, size - count)
+  _check(f'search.train_portion = {portion}', size, count, size - count)
   return np.arange(count), np.arange(count, size)
 
 
@@ -38,14 +38,15 @@ def draw_halves(
     halves[0].append(members[:weights])
     halves[1].append(members[weights : weights + arch])
   weights, arch = (np.sort(np.concatenate(half)) for half in halves)
-  _check(portion, subset, size, len(weights), len(arch))
+  keys = f'search.subset = {subset} at search.train_portion = {portion}'
+  _check(keys, size, len(weights), len(arch))
   return weights, arch
 
 
-def _check(portion, subset, size, weights, arch):
+def _check(keys, size, weights, arch):
   if weights > 0 and arch > 0:
     return
   raise ValueError(
-    f'search.train_portion = {portion} and search.subset = {subset} leave {weights} of {size} '
-    f'training images for the weights and {arch} for the architecture; allowed: at least one each'
+    f'{keys} leaves {weights} of {size} training images for the weights and {arch} for the '
+    'architecture; allowed: between 0 and 1, at least one image each'
   )

@@ -18,12 +18,13 @@ class Split(NamedTuple):
           [N, H, W, C], 'label': int32}; numbers: what the images' random views are drawn from, None
           for their central views; label: [N] classes, or multi-hot [N, K]: 1 = there, 0 = not
           there, MISSING
-  labels: () -> all labels, in order, at the cost of reading the split where it is not in memory
+  labels: () -> all labels, in order, at the cost of reading the split where it is not in memory;
+          what draws balanced subsets needs it
   """
 
   size: int
   read: Callable[..., dict[str, np.ndarray]]
-  labels: Callable[[], np.ndarray]
+  labels: Callable[[], np.ndarray] | None = None
 
 
 class Labels(NamedTuple):
@@ -61,13 +62,16 @@ class Dataset(NamedTuple):
   jitter: float = 0.0
 
 
-def in_memory(images: np.ndarray, labels: np.ndarray, hp) -> Split:
-  """A split of arrays: images [N, H, W, C], labels int [N] or [N, K]; hp: config.data."""
+def in_memory(images: np.ndarray, labels: np.ndarray, hp=None) -> Split:
+  """A split of arrays: images [N, H, W, C], labels int [N] or [N, K].
+
+  hp: config.data, by which images are cropped and resized; None: they stay as they are
+  """
   labels = labels.astype(np.int32)
-  central = views.central_views(images, hp)
+  central = views.central_views(images, hp) if hp else images
 
   def read(indices, numbers=None):
-    if numbers is None or hp.random_crop == 1:
+    if numbers is None or not hp or hp.random_crop == 1:
       return {'image': central[indices], 'label': labels[indices]}
     pairs = zip(indices, numbers, strict=True)
     seen = np.stack([views.random_view(images[index], hp, number) for index, number in pairs])
