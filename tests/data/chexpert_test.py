@@ -3,30 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from chexpert_films import FEATURES, NAMES, record
 from data_config import data_config
-from tensorflow_datasets.image_classification import chexpert as official
 from tfds_writer import encoded, write
 
 from unrealnas_jax.data import chexpert, datasets
-
-# The official order of the statuses, of which a record holds the numbers.
-NAMES = list(official._LABELS.values())
-FEATURES = {
-  'name': tfds.features.Text(),
-  'image': tfds.features.Image(),
-  'label': tfds.features.Sequence(tfds.features.ClassLabel(names=NAMES)),
-  'image_view': tfds.features.ClassLabel(names=['frontal', 'lateral']),
-}
-
-
-def record(number, statuses):
-  image = np.full((8 + number % 3, 7), 20 * number, np.uint8)  # grey, of different sizes
-  return {
-    'name': f'patient{number}',
-    'image': encoded(image, 'JPEG'),
-    'label': statuses,
-    'image_view': 'lateral',
-  }
 
 
 def statuses(number):
