@@ -15,7 +15,7 @@ KINDS = {
   'tfds': tfds_files.read,
 }
 
-STATISTICS_IMAGES = 50_000
+STATISTICS_PIXELS = 50_000 * 64 * 64  # all of CIFAR-10, and 4,081 images of 224x224
 
 
 def load(data_config) -> Dataset:
@@ -51,26 +51,39 @@ def kind_of(path: str) -> str:
   )
 
 
-def statistics(split: Split, limit: int = STATISTICS_IMAGES) -> tuple[np.ndarray, np.ndarray]:
+def statistics(split: Split, limit: int = STATISTICS_PIXELS) -> tuple[np.ndarray, np.ndarray]:
   """(mean [C], std [C]) float32 of the images scaled to 0..1, over all pixels of each channel.
 
-  Of a split with more than `limit` images, `limit` evenly spaced ones are used. For CIFAR-10 these
+  Of a split with more than `limit` pixels as many evenly spaced images are used. For CIFAR-10 these
   are the constants of the official codes. A constant channel gets std 1, so that it can be divided.
   """
+  height, width = split.read(np.arange(1))['image'].shape[1:3]
+  most = max(limit // (height * width), 1)
   indices = np.arange(split.size)
-  if split.size > limit:
-    indices = np.linspace(0, split.size - 1, limit).astype(int)
+  if split.size > most:
+    indices = np.linspace(0, split.size - 1, most).astype(int)
   count, total, squares = 0, 0.0, 0.0
-  for start in range(0, len(indices), 500):
-    images = split.read(indices[start : start + 500])['image']
-    scaled = images.reshape(-1, images.shape[-1]).astype(np.float64)
-    if images.dtype == np.uint8:
-      scaled /= 255
-    count += len(scaled)
-    total += scaled.sum(0)
-    squares += np.square(scaled).sum(0)
+  for start in range(0, len(indices), 100):
+    images = split.read(indices[start : start + 100])['image']
+    sums = _sums(images)
+    count += images.size // images.shape[-1]
+    total += sums[0]
+    squares += sums[1]
   mean = total / count
   # Rounding can leave a tiny variance of either sign in a constant channel.
   variance = squares / count - np.square(mean)
   std = np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 0)), 1.0)
   return mean.astype(np.float32), std.astype(np.float32)
+
+
+def _sums(images):
+  """[2, C]: sums of the values of each channel, scaled to 0..1, and of their squares."""
+  channels = np.moveaxis(images, -1, 0).reshape(images.shape[-1], -1)
+  if images.dtype != np.uint8:
+    return np.stack(
+      [channels.sum(1, dtype=np.float64), np.square(channels, dtype=np.float64).sum(1)]
+    )
+  # Counting the 256 values is about three times quicker than turning all into floats.
+  counts = np.stack([np.bincount(channel, minlength=256) for channel in channels])
+  values = np.arange(256) / 255
+  return np.stack([counts @ values, counts @ values**2])
