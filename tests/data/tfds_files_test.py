@@ -11,7 +11,7 @@ from data_config import data_config
 from PIL import Image
 from tfds_writer import encoded, write
 
-from unrealnas_jax.data import datasets, real
+from unrealnas_jax.data import datasets, real, tfds_files
 from unrealnas_jax.data.batches import train_batches
 from unrealnas_jax.data.tfds_files import prepare_command
 
@@ -254,6 +254,34 @@ def test_unusable_data_set(tmp_path, sizes, features, message):
   write(tmp_path, splits, features)
   with pytest.raises(ValueError, match=message):
     datasets.load(config('tfds:tiny', tmp_path))
+
+
+def test_validation_serves_where_test_images_are_not_labelled(tmp_path):
+  """As ImageNet's are not."""
+  hidden = [{**x, 'label': -1} for x in examples(pictures(3))]
+  shown = examples(pictures(4, seed=1))
+  splits = {'train': examples(pictures(6)), 'validation': shown, 'test': hidden}
+  write(tmp_path, splits, {'image': COLOUR, 'label': THREE})
+  dataset = datasets.load(config('tfds:tiny', tmp_path))
+  np.testing.assert_array_equal(dataset.test.read(np.arange(4))['image'], pictures(4, seed=1))
+
+
+def test_test_images_serve_where_they_are_labelled(tmp_path):
+  splits = {name: examples(pictures(3, seed=n)) for n, name in enumerate(('train', 'test'))}
+  splits['validation'] = examples(pictures(5, seed=2))
+  write(tmp_path, splits, {'image': COLOUR, 'label': THREE})
+  dataset = datasets.load(config('tfds:tiny', tmp_path))
+  np.testing.assert_array_equal(dataset.test.read(np.arange(3))['image'], pictures(3, seed=1))
+
+
+def test_labels_of_a_split_alone(tmp_path, monkeypatch):
+  """All of them in order, in parts, and read once."""
+  monkeypatch.setattr(tfds_files, 'LABELS_AT_ONCE', 4)
+  splits = {'train': examples(pictures(10)), 'test': examples(pictures(3))}
+  write(tmp_path, splits, {'image': COLOUR, 'label': THREE})
+  dataset = datasets.load(config('tfds:tiny', tmp_path))
+  np.testing.assert_array_equal(dataset.train.labels(), np.arange(10) % 3)
+  assert dataset.train.labels() is dataset.train.labels()
 
 
 def test_test_split_without_labels(tmp_path):

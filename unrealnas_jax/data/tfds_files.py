@@ -32,11 +32,15 @@ class Target(NamedTuple):
   convert: Callable
 
 
+class Unlabelled(ValueError):
+  """An image has no label that can be used."""
+
+
 def read(data_config) -> tuple[str, Split, Split, Labels]:
   """(name, train, test, labels) of data.path = 'tfds:NAME[/CONFIG][:VERSION]'.
 
   Images are read from disk and decoded when asked for. The test images are those of the split
-  'test', or 'validation' where there is no 'test'.
+  'test', or of 'validation' where there is no 'test' or its images are not labelled, as ImageNet's.
 
   Labels are a class label, or the observations of CheXpert by data.uncertain.
 
@@ -51,7 +55,8 @@ def read(data_config) -> tuple[str, Split, Split, Labels]:
   if data_config.size == 0 and None in shape:
     found = f'images of different sizes, {list(shape)}'
     raise _error(name, f'{found}, with data.size = 0', 'data.size > 0, to which they are resized')
-  train, test = (_split(name, builder, split, image, target, data_config) for split in splits)
+  train, *tests = (_split(name, builder, split, image, target, data_config) for split in splits)
+  test = tests[0] if len(tests) == 1 or _is_labelled(tests[0]) else tests[1]
   return builder.info.full_name, train, test, target.labels
 
 
@@ -92,15 +97,23 @@ def _builder(name, data_dir):
 
 
 def _split_names(name, splits):
-  """('train', 'test'), or ('train', 'validation')."""
-  test = next((split for split in ('test', 'validation') if split in splits), None)
-  if 'train' not in splits or test is None:
+  """'train', then 'test' or 'validation' or both."""
+  names = [split for split in ('train', 'test', 'validation') if split in splits]
+  if 'train' not in names or len(names) == 1:
     found = f'the splits {", ".join(sorted(splits)) or "(none)"}'
     raise _error(name, found, "a 'train' split, and a 'test' or 'validation' split")
-  for split in ('train', test):
+  for split in names:
     if splits[split].num_examples == 0:
       raise _error(name, f'no image in split {split!r}', 'at least one image a split')
-  return 'train', test
+  return names
+
+
+def _is_labelled(split):
+  try:
+    split.read(np.arange(1))
+  except Unlabelled:
+    return False
+  return True
 
 
 def _features(name, info, uncertain):
@@ -205,7 +218,7 @@ def _split(name, builder, split, image, target, data_config):
       return target.convert([record[target.key] for record in records])
     except ValueError as error:
       allowed = 'a data set whose images are all labelled'
-      raise _error(name, f'{error} in split {split!r}', allowed) from error
+      raise Unlabelled(*_error(name, f'{error} in split {split!r}', allowed).args) from error
 
   def read(indices, numbers=None):
     found = records(indices)
