@@ -150,5 +150,5 @@ def _downsampled_imagenet(config, size):
 
 
 def _search_part_of_imagenet(config):
-  config.source.examples = 1_280_000  # about as many as ImageNet has, in whole tens of batches
+  config.source.examples = 1_228_800  # about as many as ImageNet has, in whole tens of batches
   config.search.subset, config.search.train_portion = 0.125, 0.8

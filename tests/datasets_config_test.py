@@ -3,10 +3,12 @@
 import importlib
 
 import pytest
+import tensorflow_datasets as tfds
 
 from configs import default
 from configs.datasets import DATASETS
 from unrealnas_jax import config as lib
+from unrealnas_jax.data import tfds_files
 
 
 @pytest.mark.parametrize('scale', ['laptop', 'paper'])
@@ -51,3 +53,14 @@ def test_imagenet_is_the_protocol_of_pc_darts():
   method = dict(name='pc_darts', arch_lr=6e-3, arch_clip=5.0, warmup_epochs=35)
   assert {key: config.method[key] for key in method} == method
   assert (config.data.size, config.data.crop, config.data.random_crop) == (224, 0.875, 0.08)
+
+
+@pytest.mark.parametrize('dataset', sorted(DATASETS.keys() - {'digits', 'chest_xray'}))
+def test_tfds_has_the_set_with_these_features(dataset, tmp_path):
+  """By TFDS's own definitions, of which images and labels are found as in prepared files."""
+  config = default.get_config(f'paper,{dataset}')
+  info = tfds.builder(config.data.path.removeprefix('tfds:'), data_dir=tmp_path).info
+  image, target = tfds_files._features(dataset, info, config.data.uncertain)
+  assert info.features[image].shape[-1] == config.source.channels
+  assert target.labels.classes == config.source.classes
+  assert bool(target.labels.names) == (config.source.label_rate > 0)

@@ -225,7 +225,13 @@ def run_chexpert(programs):
     for split, size in (('train', 40), ('validation', 20))
   }
   write(films, splits, FEATURES, ('image', 'label'))
-  flags = ('data.path=tfds:tiny', f'data.tfds_dir={films}', 'data.size=8', 'source.classes=14')
+  flags = [
+    *('data.path=tfds:tiny', f'data.tfds_dir={films}', 'data.size=8', 'source.classes=14'),
+    # What else the paper scale and ImageNet have.
+    *('data.crop=0.9', 'data.random_crop=0.5', 'data.jitter=0.2'),
+    *('search.stem=imagenet', 'retrain.stem=imagenet', 'retrain.auxiliary=0.0'),
+    *('retrain.lr_schedule=linear', 'retrain.lr_warmup=1'),
+  ]
   args = [f'--config.{flag}' for flag in flags]
   return lambda workdir: programs.run(workdir, *args, config=f'{CONFIG}:laptop,chexpert')
 
