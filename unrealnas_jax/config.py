@@ -14,7 +14,7 @@ LISTED = 20  # problems that one message lists
 
 
 def validate(config, devices, dataset=None):
-  """Checks every key alone, then what keys must be together; nothing large is read.
+  """Checks every key alone, then what keys must be together; no images are read.
 
   devices: how many of them share a batch, over all processes.
   dataset: the real images if they are read already: the sizes that only they tell are checked too.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from unrealnas_jax.data import chexpert
 from unrealnas_jax.data.images import MODES, make_decoder
@@ -230,6 +231,7 @@ def _split(name, builder, split, image, target, data_config):
 
   @functools.cache
   def labels():
+    logging.info('Reading the labels of all %d images of %s', len(source), name)
     starts = range(0, len(source), LABELS_AT_ONCE)
     parts = [range(start, min(start + LABELS_AT_ONCE, len(source))) for start in starts]
     return np.concatenate([labels_of(records(part)) for part in parts])
