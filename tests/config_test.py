@@ -221,6 +221,49 @@ def test_nothing_to_do_is_an_error():
     lib.validate(config, 1)
 
 
+def test_views_need_a_size():
+  for key, value, allowed in (('crop', 0.875, 0), ('random_crop', 0.08, 1)):
+    config = changed(f'data.{key}', value)
+    lib.validate(config, 1)
+    config.data.size = 0
+    with pytest.raises(ValueError, match=f'data.{key} = {value}; allowed: {allowed} with data.s'):
+      lib.validate(config, 1)
+
+
+def test_smoothing_is_for_classes():
+  config = changed('retrain.label_smoothing', 0.1)
+  lib.validate(config, 1, dataset())
+  with pytest.raises(ValueError, match='retrain.label_smoothing = 0.1; allowed: 0 with several l'):
+    lib.validate(config, 1, dataset()._replace(names=('a', 'b')))
+
+
+def test_stem_of_the_search_fits_its_space():
+  config = changed('search.stem', 'imagenet')
+  lib.validate(config, 1)
+  config.search.space = 'nasbench201'
+  with pytest.raises(ValueError, match="search.stem = 'imagenet'; allowed: 'cifar' with search.s"):
+    lib.validate(config, 1)
+
+
+def test_batches_of_a_subset_are_checked_by_its_size():
+  config = changed('search.subset', 0.5)
+  config.search.batch = 250
+  lib.validate(config, 1)  # 1,000 examples of noise, half of them in halves
+  config.search.batch = 251
+  with pytest.raises(ValueError, match='search.batch = 251; allowed: at most 250, the smaller'):
+    lib.validate(config, 1)
+  # Ten classes of 64 images: 16 of each in each half.
+  config = changed('search.subset', 0.5)
+  config.source.name = 'real'
+  made = dataset(640)
+  made = made._replace(train=made.train._replace(labels=lambda: np.arange(640) % 10))
+  config.search.batch = 160
+  lib.validate(config, 1, made)
+  config.search.batch = 161
+  with pytest.raises(ValueError, match='search.batch = 161; allowed: at most 160, the smaller'):
+    lib.validate(config, 1, made)
+
+
 def test_images_too_small_for_the_auxiliary_head():
   config = changed('data.size', 4)
   with pytest.raises(ValueError, match='retrain.auxiliary = 0.4; allowed: 0 with data.size = 4'):

@@ -21,7 +21,7 @@ ORDER = (
   'data dense',
   'ops objective',
   'layers blocks',
-  'mixed network201',
+  'mixed network201 stems',
   'cell',
   'skeletons',
   'spaces',

@@ -52,7 +52,7 @@ class WithoutDropPath(StandIn):
 def make_dataset(reads=None):
   """Image n is bright where n is odd, and of class 1 then; the last three test images lie."""
 
-  def read(split, size, indices):
+  def read(split, size, indices, numbers=None):
     if reads is not None:
       reads.append(split)
     bright = np.float32(indices % 2)[:, None, None, None]
@@ -77,7 +77,7 @@ def make_labels_dataset(second):
   dataset = make_dataset()
 
   def multi_hot(split):
-    def read(indices):
+    def read(indices, numbers=None):
       batch = split.read(indices)
       dark = 1 - batch['label']
       return {**batch, 'label': np.stack([dark, np.full_like(dark, second)], 1)}

@@ -46,7 +46,7 @@ def unreadable(indices):
 def make_dataset():
   """Image number n is n / 1000 in every pixel, and of class n % 4; test images cannot be read."""
 
-  def read(indices):
+  def read(indices, numbers=None):
     pixels = np.float32(indices)[:, None, None, None] / 1000
     return {'image': np.tile(pixels, (1, 8, 8, 1)), 'label': np.int32(indices % 4)}
 
@@ -123,6 +123,23 @@ def test_halves_are_kept_apart_and_test_images_out(tmp_path, stand_ins):
   assert json.loads((tmp_path / 'genotype.json').read_text())['normal'] == [
     list(edge) for edge in genotype.normal
   ]
+
+
+def test_a_subset_searches_on_the_same_share_of_each_class(tmp_path, stand_ins):
+  """Half of 64 images of four classes: four of each for the weights, four for the architecture."""
+  dataset = make_dataset()
+  labels = np.arange(IMAGES) % 4
+  dataset = dataset._replace(train=dataset.train._replace(labels=lambda: labels))
+  config = make_config(subset=0.5, epochs=4)
+  plan = search.prepare(config, dataset).plan
+  assert plan.epoch_steps == 2
+  calls = list(plan.batches(range(plan.steps)))
+  seen = [{n for call in calls for n in call[half]['index'].ravel()} for half in (0, 1)]
+  assert not seen[0] & seen[1]
+  for half in seen:
+    np.testing.assert_array_equal(np.bincount(labels[list(half)]), [4, 4, 4, 4])
+  search.run(config, dataset, tmp_path)
+  assert [line['eval_accuracy'] for line in of_epochs(tmp_path)] == [1, 1, 1, 1]
 
 
 def test_random_labels_stay_the_same_and_test_images_out(tmp_path, stand_ins):

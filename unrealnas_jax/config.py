@@ -1,7 +1,6 @@
 """What a config must be as a whole, checked before anything runs, and the genotype it names."""
 
 import json
-import math
 import os
 
 from etils import epath
@@ -15,7 +14,7 @@ LISTED = 20  # problems that one message lists
 
 
 def validate(config, devices, dataset=None):
-  """Checks every key alone, then what keys must be together; nothing large is read.
+  """Checks every key alone, then what keys must be together; no images are read.
 
   devices: how many of them share a batch, over all processes.
   dataset: the real images if they are read already: the sizes that only they tell are checked too.
@@ -136,13 +135,18 @@ def _check_halves(config, devices, dataset):
   key, examples = _examples(config, dataset)
   if 'search' not in _phases(config) or not examples:
     return
-  batch, portion = config.search.batch, config.search.train_portion
-  weights = math.floor(portion * examples)
-  most = min(weights, examples - weights)
+  from unrealnas_jax.data import make_halves
+
+  try:
+    weights, arch = map(len, make_halves(config, examples, dataset))
+  except ValueError as error:
+    yield str(error)
+    return
+  batch, most = config.search.batch, min(weights, arch)
   if batch > most:
     yield (
       f'search.batch = {batch}; allowed: at most {most}, the smaller part of {key} = {examples} '
-      f'split at search.train_portion = {portion}'
+      f'split at search.train_portion = {config.search.train_portion}'
     )
     return
   per_call, epoch_steps = config.search.steps_per_call, weights // batch
@@ -159,6 +163,13 @@ def _check_learning_rates(config, devices, dataset):
     lr, lr_end = config[name].lr, config[name].lr_end
     if lr_end > lr:
       yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
+    if lr_end == 0 and config[name].lr_schedule == 'exponential':
+      yield f"{name}.lr_schedule = 'exponential'; allowed: with {name}.lr_end above 0, not {lr_end}"
+    if config[name].lr_warmup > config[name].epochs:
+      yield (
+        f'{name}.lr_warmup = {config[name].lr_warmup}; allowed: at most {name}.epochs = '
+        f'{config[name].epochs}'
+      )
 
 
 def _check_sizes(config, devices, dataset):
@@ -168,6 +179,29 @@ def _check_sizes(config, devices, dataset):
       pixels = config[name].augment[change]
       if size and pixels >= size:
         yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
+
+
+def _check_views(config, devices, dataset):
+  data = config.data
+  if needs_images(config) and data.size == 0:
+    for key, allowed in (('crop', 0), ('random_crop', 1)):
+      if data[key] != allowed:
+        yield f'data.{key} = {data[key]}; allowed: {allowed} with data.size = 0'
+
+
+def _check_labels(config, devices, dataset):
+  smoothing = config.retrain.label_smoothing
+  if 'retrain' in _phases(config) and smoothing and dataset and dataset.names:
+    yield (
+      f'retrain.label_smoothing = {smoothing}; allowed: 0 with several labels an image, which '
+      f'data.path = {config.data.path!r} has'
+    )
+
+
+def _check_search_stem(config, devices, dataset):
+  stem, space = config.search.stem, config.search.space
+  if 'search' in _phases(config) and stem != 'cifar' and space == 'nasbench201':
+    yield f"search.stem = {stem!r}; allowed: 'cifar' with search.space = {space!r}"
 
 
 def _check_epochs(config, devices, dataset):
@@ -276,6 +310,9 @@ CHECKS = (
   _check_halves,
   _check_learning_rates,
   _check_sizes,
+  _check_views,
+  _check_labels,
+  _check_search_stem,
   _check_epochs,
   _check_method,
   _check_partial,

@@ -33,6 +33,8 @@ _POSITIVE = Rule(float, 'a number above 0', lambda x: x > 0)
 _NOT_NEGATIVE = Rule(float, 'a number of at least 0', lambda x: x >= 0)
 _BELOW_ONE = Rule(float, 'a number from 0 to below 1', lambda x: 0 <= x < 1)
 _FRACTION = Rule(float, 'a number above 0 and below 1', lambda x: 0 < x < 1)
+_SHARE = Rule(float, 'a number above 0, at most 1', lambda x: 0 < x <= 1)
+_UP_TO_ONE = Rule(float, 'a number from 0 to 1', lambda x: 0 <= x <= 1)
 _SWITCH = Rule(bool, 'True or False')
 _BETAS = Rule(
   tuple,
@@ -43,7 +45,7 @@ GENOTYPE = (
   "'' to search, a published name, an arch string of NAS-Bench-201, a genotype.json, or the "
   'workdir of a search'
 )
-PATH = "'digits', a file 'x.npz', or 'tfds:NAME'"
+PATH = "'digits', a file 'x.npz', a folder of images, or 'tfds:NAME'"
 
 # What a name may be is filled in by `_registries`.
 RULES = {
@@ -59,6 +61,10 @@ RULES = {
   'data.path': Rule(str, PATH),
   'data.tfds_dir': Rule(str, "a folder, or '' for the default of TFDS"),
   'data.size': _whole(0),
+  'data.crop': _UP_TO_ONE,
+  'data.random_crop': _SHARE,
+  'data.jitter': _BELOW_ONE,
+  'data.uncertain': Rule(str, 'the name of a policy'),
   'source.name': Rule(str, 'the name of a source'),
   'source.examples': _whole(2),
   'source.size': _whole(1),
@@ -78,9 +84,7 @@ RULES = {
   'method.evolution.generations': _whole(1),
   'method.evolution.parents': _whole(1),
   'method.evolution.mutations': _whole(0),
-  'method.evolution.mutation_probability': Rule(
-    float, 'a number from 0 to 1', lambda x: 0 <= x <= 1
-  ),
+  'method.evolution.mutation_probability': _UP_TO_ONE,
   'method.evolution.crossovers': _whole(0),
   'method.random.cells': _whole(1),
   'method.random.measure': _one_of(('val_accuracy', 'train_loss')),
@@ -90,11 +94,15 @@ RULES = {
   'search.partial_channels': _whole(1),
   'search.kept_ops': _whole(0),
   'search.affine': _SWITCH,
+  'search.stem': Rule(str, 'the name of a stem'),
   'search.batch': _whole(1),
   'search.epochs': _whole(0),
   'search.train_portion': _FRACTION,
+  'search.subset': _SHARE,
   'search.lr': _POSITIVE,
   'search.lr_end': _NOT_NEGATIVE,
+  'search.lr_schedule': Rule(str, 'the name of a schedule'),
+  'search.lr_warmup': _whole(0),
   'search.momentum': _BELOW_ONE,
   'search.weight_decay': _NOT_NEGATIVE,
   'search.clip': _POSITIVE,
@@ -109,6 +117,9 @@ RULES = {
   'retrain.stem': Rule(str, 'the name of a stem'),
   'retrain.lr': _POSITIVE,
   'retrain.lr_end': _NOT_NEGATIVE,
+  'retrain.lr_schedule': Rule(str, 'the name of a schedule'),
+  'retrain.lr_warmup': _whole(0),
+  'retrain.label_smoothing': _BELOW_ONE,
   'retrain.momentum': _BELOW_ONE,
   'retrain.weight_decay': _NOT_NEGATIVE,
   'retrain.clip': _POSITIVE,
@@ -159,9 +170,11 @@ def flatten(tree, prefix=''):
 def _registries():
   """Rules of the keys that name an entry of a dictionary of functions."""
   from unrealnas_jax.data import SOURCES
+  from unrealnas_jax.data.chexpert import POLICIES
   from unrealnas_jax.methods import METHODS
-  from unrealnas_jax.network import STEMS
+  from unrealnas_jax.optimizers import SCHEDULES
   from unrealnas_jax.spaces import SPACES
+  from unrealnas_jax.stems import STEMS
 
   return {
     'source.name': _one_of(SOURCES),
@@ -169,7 +182,11 @@ def _registries():
     'method.arch_clip': _NOT_NEGATIVE,
     'method.warmup_epochs': _whole(0),
     'search.space': _one_of(SPACES),
+    'search.stem': _one_of(STEMS),
     'retrain.stem': _one_of(STEMS),
+    'search.lr_schedule': _one_of(SCHEDULES),
+    'retrain.lr_schedule': _one_of(SCHEDULES),
+    'data.uncertain': _one_of(POLICIES),
   }
 
 

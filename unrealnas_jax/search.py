@@ -70,7 +70,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
   """
   source, hp = data.make_source(config, dataset), config.search
   net, method = make_net(config, source, weights, plain), METHODS[config.method.name]
-  halves = batches.split_halves(source.examples, hp.train_portion)
+  halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
   tx, key = make_optimizers(config, epoch_steps), _key(config, number)
   plan = loop.Plan(
@@ -81,7 +81,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     init=functools.partial(init_state, key, config, net, method, tx),
     step=parallel.pmap_step(make_step(config, source, net, method, tx)),
     batches=functools.partial(_batches, config, source, halves),
-    learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
+    learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=_end_of_epoch(config, key, source, net, method, halves[1]),
   )
   return Search(key, plan, net, method)
@@ -126,6 +126,7 @@ def _make_net(config, classes, image_channels, weights=None, plain=False):
       image_channels=image_channels,
       dtype=config.dtype,
       axis_name=parallel.AXIS,
+      stem=config.search.stem,
       plain=plain,
       affine=config.search.affine,
       partial=config.search.partial_channels,

@@ -41,6 +41,7 @@ class Shape(NamedTuple):
   cells: their number, of NAS-Bench-201 in each of the three stages.
   dtype: of the activations; parameters, statistics and logits stay float32.
   axis_name: the axis of the devices that a batch is spread over, None for one device.
+  stem: a key of STEMS, for spaces on the skeleton of DARTS.
   plain: as in layers.Mode; affine, partial, sparse, skip_dropout: as in mixed.Form.
   """
 
@@ -51,6 +52,7 @@ class Shape(NamedTuple):
   image_channels: int
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  stem: str = 'cifar'
   plain: bool = False
   affine: bool = False
   partial: int = 1
