@@ -140,6 +140,15 @@ def _check_halves(config, devices, dataset):
     )
 
 
+def _check_precision(config, devices, dataset):
+  differences = config.method.order == 2 and config.method.hvp == 'finite_difference'
+  if 'search' in _phases(config) and differences and config.dtype != 'float32':
+    yield (
+      f'dtype = {config.dtype!r}; allowed: float32 with method.hvp = {config.method.hvp!r}, whose '
+      'differences are lost in fewer digits'
+    )
+
+
 def _check_learning_rates(config, devices, dataset):
   for name in _phases(config):
     lr, lr_end = config[name].lr, config[name].lr_end
@@ -205,6 +214,7 @@ CHECKS = (
   _check_data,
   _check_batches,
   _check_halves,
+  _check_precision,
   _check_learning_rates,
   _check_sizes,
   _check_network,

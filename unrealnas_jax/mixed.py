@@ -25,6 +25,7 @@ CONVOLUTIONS = {
   'dil_conv_5x5': ((5, 2),),
 }
 POOLS = {'max_pool_3x3': ops.max_pool, 'avg_pool_3x3': ops.avg_pool}
+POOLS_TWICE = POOLS | {'max_pool_3x3': functools.partial(ops.max_pool, twice=True)}
 
 
 def init(draw, candidates, channels, stride, sources, *leading):
@@ -102,6 +103,7 @@ def _walk_fwd(candidates, mode, edges, bank, params, stats, weights):
 
 def _walk_bwd(candidates, mode, edges, residuals, gradients):
   # Edges and pools are computed again from the finished states.
+  mode = mode._replace(twice=False)  # rules that jax.vjp has followed are in nobody's way
   bank, params, learned, stats, weights = residuals
   sources, starts = map(jnp.asarray, _order(edges, len(bank)))
   shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, len(bank)), weights)
@@ -191,10 +193,11 @@ def shared_operations(candidates, mode, x, stats, weights, stride):
 
   x: [B, H, W, C], weights: [D, O] -> ([D, B, H', W', C], new stats)
   """
+  pools, mixes = (POOLS_TWICE, _mixes.__wrapped__) if mode.twice else (POOLS, _mixes)
   images, columns, seen = [], [], {}
   for column, op in enumerate(candidates):
     if op in POOLS:
-      y, seen[op] = layers.norm(POOLS[op](x, stride), stats[op], mode)
+      y, seen[op] = layers.norm(pools[op](x, stride), stats[op], mode)
     elif op == 'skip_connect' and stride == 1:
       y = x
     else:
@@ -203,7 +206,7 @@ def shared_operations(candidates, mode, x, stats, weights, stride):
     columns.append(column)
   if not images:
     return jnp.zeros((len(weights), *x[:, ::stride, ::stride].shape), x.dtype), seen
-  return _mixes(weights[:, np.array(columns)], images), seen
+  return mixes(weights[:, np.array(columns)], images), seen
 
 
 @jax.custom_vjp

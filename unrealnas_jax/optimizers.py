@@ -10,10 +10,15 @@ import optax
 
 
 class Optimizers(NamedTuple):
-  """The two optimizers of a search."""
+  """The two optimizers of a search.
+
+  unrolled: that of the weights without its clip, on the same state: for the step that second order
+  looks ahead.
+  """
 
   weights: optax.GradientTransformation
   arch: optax.GradientTransformation
+  unrolled: optax.GradientTransformation | None = None
 
 
 def cosine_by_epoch(lr, lr_end, epochs, epoch_steps):
@@ -29,10 +34,13 @@ def cosine_by_epoch(lr, lr_end, epochs, epoch_steps):
   return schedule
 
 
-def sgd(hp, epoch_steps):
-  """Clips the gradient's norm, adds L2, then momentum; hp: config.search or config.retrain."""
+def sgd(hp, epoch_steps, clip=True):
+  """Clips the gradient's norm, adds L2, then momentum; hp: config.search or config.retrain.
+
+  clip: whether it clips; its state is the same either way.
+  """
   return optax.chain(
-    optax.clip_by_global_norm(hp.clip),
+    optax.clip_by_global_norm(hp.clip) if clip else optax.identity(),
     optax.add_decayed_weights(hp.weight_decay),
     optax.trace(decay=hp.momentum),
     optax.scale_by_learning_rate(cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps)),

@@ -55,6 +55,8 @@ RULES = {
   'source.channels': _whole(1),
   'source.classes': _whole(2),
   'method.name': Rule(str, 'the name of a method'),
+  'method.order': _whole(1, 2),
+  'method.hvp': Rule(str, 'the name of a Hessian-vector product'),
   'method.arch_lr': _NOT_NEGATIVE,
   'method.arch_betas': _BETAS,
   'method.arch_weight_decay': _NOT_NEGATIVE,
@@ -130,12 +132,14 @@ def _registries():
   """Rules of the keys that name an entry of a dictionary of functions."""
   from unrealnas_jax.data import SOURCES
   from unrealnas_jax.methods import METHODS
+  from unrealnas_jax.methods.unrolled import HVP
   from unrealnas_jax.network import STEMS
   from unrealnas_jax.spaces import SPACES
 
   return {
     'source.name': _one_of(SOURCES),
     'method.name': _one_of(METHODS),
+    'method.hvp': _one_of(HVP),
     'search.space': _one_of(SPACES),
     'retrain.stem': _one_of(STEMS),
   }

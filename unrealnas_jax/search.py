@@ -94,7 +94,9 @@ def _make_net(config, classes, image_channels, plain=False):
 def make_optimizers(config, epoch_steps):
   """The optimizers of the weights, whose learning rate changes once an epoch, and of the alphas."""
   return optimizers.Optimizers(
-    optimizers.sgd(config.search, epoch_steps), optimizers.adam(config.method)
+    weights=optimizers.sgd(config.search, epoch_steps),
+    arch=optimizers.adam(config.method),
+    unrolled=optimizers.sgd(config.search, epoch_steps, clip=False),
   )
 
 

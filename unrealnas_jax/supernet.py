@@ -24,7 +24,7 @@ class Net(NamedTuple):
   init: key -> (params, stats), stats being the running statistics of batch norm
   apply: (params, stats, weights, images [B, H, W, C], train) -> (logits [B, K] float32, new stats)
   loss: (params, stats, weights, images, labels [B]) -> (mean cross entropy, (new stats, logits)),
-    in training mode
+    in training mode; with twice=True its gradient with respect to the weights has a jax.jvp
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by
   """
 
@@ -57,8 +57,8 @@ def make(shape):
   """The supernet of a Shape."""
   apply = functools.partial(_apply, shape)
 
-  def loss(params, stats, weights, images, labels):
-    logits, stats = apply(params, stats, weights, images, train=True)
+  def loss(params, stats, weights, images, labels, twice=False):
+    logits, stats = apply(params, stats, weights, images, train=True, twice=twice)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), (stats, logits)
 
@@ -104,8 +104,8 @@ def _init_by(shape, draw):
   )
 
 
-def _apply(shape, params, stats, weights, images, train):
-  mode = layers.Mode(train, shape.axis_name, shape.plain)
+def _apply(shape, params, stats, weights, images, train, twice=False):
+  mode = layers.Mode(train, shape.axis_name, shape.plain, twice)
   newer, stem_stats = _stem(images.astype(shape.dtype), params['stem'], stats['stem'], mode)
   older, seen = newer, []
   for (kind, shrunk, _), cell_params, cell_stats in zip(

@@ -16,11 +16,21 @@ def arch_step(state, val, *, net, tx, weights):
   def loss(arch):
     return net.loss(state.params, state.batch_stats, weights(arch), *val)
 
-  (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.arch)
-  updates, arch_opt = tx.arch.update(parallel.mean(gradient), state.arch_opt, state.arch)
+  found, gradient = jax.value_and_grad(loss, has_aux=True)(state.arch)
+  return move_arch(state, parallel.mean(gradient), found, val[1], tx)
+
+
+def move_arch(state, gradient, found, labels, tx):
+  """Moves the architecture down a gradient that is averaged over the devices.
+
+  found: (loss, (batch_stats, logits)) on the images of some labels
+  -> (state, {'val_loss', 'val_accuracy'})
+  """
+  value, (batch_stats, logits) = found
+  updates, arch_opt = tx.arch.update(gradient, state.arch_opt, state.arch)
   arch = optax.apply_updates(state.arch, updates)
   state = state.replace(arch=arch, arch_opt=arch_opt, batch_stats=batch_stats)
-  return state, _measure('val', value, logits, val[1])
+  return state, _measure('val', value, logits, labels)
 
 
 def weight_step(state, train, *, net, tx, weights):

@@ -1,12 +1,13 @@
-"""DARTS, first order: softmax weights, updated by their gradient at the current params.
+"""DARTS: softmax weights, updated by their gradient at the current params (first order), or through
+one step of the params (second order).
 
-Source: Liu, Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", section 2.3 with
-xi = 0; cnn/architect.py and cnn/train_search.py of the official code.
+Source: Liu, Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", section 2.3, first
+order being xi = 0; cnn/architect.py and cnn/train_search.py of the official code.
 """
 
 import jax
 
-from unrealnas_jax.methods import bilevel
+from unrealnas_jax.methods import bilevel, unrolled
 
 
 def init(key, *, net, hp):
@@ -27,8 +28,13 @@ def weights(arch):
 
 def step(key, state, train, val, *, net, tx, hp):
   """The architecture first, then the params under the new architecture."""
-  del key, hp
-  state, on_val = bilevel.arch_step(state, val, net=net, tx=tx, weights=weights)
+  del key
+  if hp.order == 1:
+    state, on_val = bilevel.arch_step(state, val, net=net, tx=tx, weights=weights)
+  else:
+    state, on_val = unrolled.arch_step(
+      state, train, val, net=net, tx=tx, weights=weights, hvp=hp.hvp
+    )
   state, on_train = bilevel.weight_step(state, train, net=net, tx=tx, weights=weights(state.arch))
   return state.replace(step=state.step + 1), on_train | on_val
 
