@@ -17,23 +17,23 @@ import jax.numpy as jnp
 import optax
 
 from unrealnas_jax import parallel
-from unrealnas_jax.methods import bilevel
 
 RADIUS = 0.01  # how far a finite difference goes to either side, L2 norm over all leaves
 
 
-def arch_step(state, train, val, *, net, tx, weights, hvp):
-  """Moves the architecture down the gradient of the loss on val, the params being one step ahead.
+def second_order(state, val, *, train, net, tx, weights, dropout, hvp):
+  """The gradient of the architecture for the loss on val, at params that went one step on train.
 
-  The step is on train and is not kept. Running statistics move once, by val at the params ahead;
-  what the passes over train see is dropped.
+  That step is not clipped, and not kept.
   weights: arch -> {kind: [E, O]}; hvp: key of HVP
-  -> (state, {'val_loss', 'val_accuracy'}), measured at the params ahead
+  -> ((loss, (batch_stats, logits)), gradient averaged over the devices); loss, logits and the moved
+  running statistics are those of the pass over val, what the passes over train see is dropped.
   """
-  # Each gradient is averaged over the devices where it is taken: what follows is not linear in it.
+  # Every gradient is averaged where it is taken, for what follows is not linear in it.
 
-  def loss(params, arch, batch, **form):
-    return net.loss(params, state.batch_stats, weights(arch), *batch, **form)
+  def loss(params, arch, examples, **form):
+    mixing = weights(arch)
+    return net.loss(params, state.batch_stats, mixing, *examples, dropout=dropout, **form)
 
   def unroll(gradient):
     updates, _ = tx.unrolled.update(gradient, state.weight_opt, state.params)
@@ -50,8 +50,7 @@ def arch_step(state, train, val, *, net, tx, weights, hvp):
   v, direct = parallel.mean(gradients)
   (direction,) = back(v)  # -eta v
   correction = HVP[hvp](arch_gradient, state.params, direction)
-  gradient = jax.tree.map(jnp.add, direct, correction)
-  return bilevel.move_arch(state, gradient, found, val[1], tx)
+  return found, jax.tree.map(jnp.add, direct, correction)
 
 
 def exact(gradient, x, v):
@@ -69,7 +68,7 @@ def finite_difference(gradient, x, v):
   For any gradient, but it needs float32. It sees ReLUs switch between the two points, and `exact`
   does not.
   """
-  radius = RADIUS / jnp.maximum(optax.global_norm(v), jnp.finfo(jnp.float32).tiny)
+  radius = RADIUS / jnp.maximum(optax.tree.norm(v), jnp.finfo(jnp.float32).tiny)
 
   def gradient_at(side):
     moved = jax.tree.map(lambda x, v: x + side * radius * v, x, v)
