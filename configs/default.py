@@ -81,6 +81,9 @@ def paper():
   # How the architecture is learned.
   config.method = method = ConfigDict()
   method.name = 'darts'  # see unrealnas_jax.methods.METHODS
+  method.order = 1  # 1, or 2: the architecture looks one step of the weights ahead
+  # order 2: how second derivatives are taken: exact, or finite_difference as in the official code
+  method.hvp = 'finite_difference'
   method.arch_lr = 3e-4  # Adam's learning rate, constant
   method.arch_betas = (0.5, 0.999)  # Adam's two decay rates, each from 0 to below 1
   method.arch_weight_decay = 1e-3  # L2, added to the gradient before Adam (this is not AdamW)

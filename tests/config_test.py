@@ -15,7 +15,14 @@ from configs import default
 from unrealnas_jax import config as lib
 from unrealnas_jax.data.split import Dataset, Split
 
-NAMES = ('noise', 'random_labels', 'real', 'retrain')
+# config -> what its search sees
+SOURCES = {
+  'noise': 'noise',
+  'random_labels': 'random_labels',
+  'real': 'real',
+  'retrain': 'noise',
+  'darts_second_order': 'real',
+}
 GENOTYPE = {
   'normal': [['skip_connect', 0], ['sep_conv_3x3', 1]],
   'normal_concat': [2],
@@ -25,7 +32,7 @@ GENOTYPE = {
 
 
 @pytest.mark.parametrize('scale', ['laptop', 'paper'])
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', SOURCES)
 def test_every_config_is_valid_at_both_scales(name, scale):
   config = importlib.import_module(f'configs.{name}').get_config(scale)
   if name == 'retrain':
@@ -34,7 +41,7 @@ def test_every_config_is_valid_at_both_scales(name, scale):
     config.genotype = 'PC_DARTS_cifar'
   lib.validate(config, 1)
   assert config.scale == scale
-  assert config.source.name == (name if name != 'retrain' else 'noise')
+  assert config.source.name == SOURCES[name]
 
 
 def test_auto_follows_the_backend(monkeypatch):
@@ -187,6 +194,21 @@ def test_what_only_the_data_tells_is_checked_with_it():
     with pytest.raises(ValueError, match='allowed:') as caught:
       lib.validate(config, 1, dataset(images, size))
     assert all(message in str(caught.value) for message in messages), str(caught.value)
+
+
+def test_second_order_is_of_methods_that_know_it_and_of_whole_digits():
+  config = changed('method.order', 2)
+  lib.validate(config, 1)
+  config.dtype = 'bfloat16'
+  with pytest.raises(ValueError, match="dtype = 'bfloat16'; allowed: float32 with method.hvp"):
+    lib.validate(config, 1)
+  config.method.hvp = 'exact'
+  lib.validate(config, 1)
+  config.method.name = 'rlnas'
+  with pytest.raises(ValueError, match="method.order = 2; allowed: 1 with method.name = 'rlnas'"):
+    lib.validate(config, 1)
+  config.method.order = 1
+  lib.validate(config, 1)
 
 
 def test_steps_per_call_divide_an_epoch():

@@ -40,6 +40,8 @@ WRONG = [
   ('source.classes', 1, 'at least 2'),
   ('source.label_rate', 1.0, '0 to below 1'),
   ('method.name', 'drats', 'darts'),
+  ('method.order', 3, 'a whole number from 1 to 2'),
+  ('method.hvp', 'approximate', 'exact, finite_difference'),
   ('method.arch_lr', -1e-3, 'at least 0'),
   ('method.arch_betas', (0.5, 1.0), '0 to below 1'),
   ('method.arch_betas', (0.5,), 'two numbers'),

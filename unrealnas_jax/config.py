@@ -158,6 +158,24 @@ def _check_halves(config, devices, dataset):
     )
 
 
+def _check_order(config, devices, dataset):
+  from unrealnas_jax.methods import SECOND_ORDER
+
+  method = config.method
+  if 'search' not in _phases(config) or method.order == 1:
+    return
+  if method.name not in SECOND_ORDER:
+    yield (
+      f'method.order = 2; allowed: 1 with method.name = {method.name!r}, or 2 with '
+      f'{", ".join(SECOND_ORDER)}'
+    )
+  if method.hvp == 'finite_difference' and config.dtype != 'float32':
+    yield (
+      f"dtype = {config.dtype!r}; allowed: float32 with method.hvp = 'finite_difference', whose "
+      'differences would be lost in rounding'
+    )
+
+
 def _check_learning_rates(config, devices, dataset):
   for name in _phases(config):
     lr, lr_end = config[name].lr, config[name].lr_end
@@ -308,6 +326,7 @@ CHECKS = (
   _check_data,
   _check_batches,
   _check_halves,
+  _check_order,
   _check_learning_rates,
   _check_sizes,
   _check_views,

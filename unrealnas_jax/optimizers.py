@@ -12,12 +12,16 @@ LINEAR_TAIL = 5  # epochs
 
 
 class Optimizers(NamedTuple):
-  """The two optimizers of a search; steps: of the search, epoch_steps: of an epoch."""
+  """The two optimizers of a search; steps: of the search, epoch_steps: of an epoch.
+
+  unrolled: that of the weights without its clip, on the same state; second order looks ahead by it.
+  """
 
   weights: optax.GradientTransformation
   arch: optax.GradientTransformation
   epoch_steps: int
   steps: int
+  unrolled: optax.GradientTransformation | None = None
 
 
 def learning_rate(hp, epoch_steps):
@@ -56,10 +60,13 @@ def _exponential(lr, lr_end, epoch, epochs):
 SCHEDULES = {'cosine': _cosine, 'linear': _linear, 'exponential': _exponential}
 
 
-def sgd(hp, epoch_steps):
-  """Clips the gradient's norm, adds L2, then momentum; hp: config.search or config.retrain."""
+def sgd(hp, epoch_steps, clip=True):
+  """Clips the gradient's norm, adds L2, then momentum; hp: config.search or config.retrain.
+
+  clip: whether it clips; its state is the same either way.
+  """
   return optax.chain(
-    optax.clip_by_global_norm(hp.clip),
+    optax.clip_by_global_norm(hp.clip) if clip else optax.identity(),
     optax.add_decayed_weights(hp.weight_decay),
     optax.trace(decay=hp.momentum),
     optax.scale_by_learning_rate(learning_rate(hp, epoch_steps)),

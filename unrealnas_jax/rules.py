@@ -72,6 +72,8 @@ RULES = {
   'source.classes': _whole(2),
   'source.label_rate': _BELOW_ONE,
   'method.name': Rule(str, 'the name of a method'),
+  'method.order': _whole(1, 2),
+  'method.hvp': Rule(str, 'the name of a Hessian-vector product'),
   'method.arch_lr': _NOT_NEGATIVE,
   'method.arch_betas': _BETAS,
   'method.arch_weight_decay': _NOT_NEGATIVE,
@@ -172,6 +174,7 @@ def _registries():
   from unrealnas_jax.data import SOURCES
   from unrealnas_jax.data.chexpert import POLICIES
   from unrealnas_jax.methods import METHODS
+  from unrealnas_jax.methods.unrolled import HVP
   from unrealnas_jax.optimizers import SCHEDULES
   from unrealnas_jax.spaces import SPACES
   from unrealnas_jax.stems import STEMS
@@ -179,8 +182,7 @@ def _registries():
   return {
     'source.name': _one_of(SOURCES),
     'method.name': _one_of(METHODS),
-    'method.arch_clip': _NOT_NEGATIVE,
-    'method.warmup_epochs': _whole(0),
+    'method.hvp': _one_of(HVP),
     'search.space': _one_of(SPACES),
     'search.stem': _one_of(STEMS),
     'retrain.stem': _one_of(STEMS),

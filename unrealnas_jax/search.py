@@ -144,6 +144,7 @@ def make_optimizers(config, epoch_steps):
     arch=optimizers.adam(config.method),
     epoch_steps=epoch_steps,
     steps=config.search.epochs * epoch_steps,
+    unrolled=optimizers.sgd(config.search, epoch_steps, clip=False),
   )
 
 

@@ -20,3 +20,4 @@ METHODS = {
   'rlnas': rlnas,
   'random': random_search,
 }
+SECOND_ORDER = ('darts', 'pc_darts')  # methods that know config.method.order = 2

@@ -1,7 +1,7 @@
-"""DARTS, first order: softmax weights, updated by their gradient at the current params.
+"""DARTS: softmax weights, learned by their gradient of first or second order.
 
-Source: Liu, Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", section 2.3 with
-xi = 0; cnn/architect.py and cnn/train_search.py of the official code.
+Source: Liu, Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", section 2.3, first
+order being xi = 0; cnn/architect.py and cnn/train_search.py of the official code.
 """
 
 import functools
