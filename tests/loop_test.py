@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import signal
 import types
 
 import jax
@@ -40,14 +42,19 @@ class Stopped(Exception):
   """In place of a kill."""
 
 
-def make_plan(per_call=1, stop_at=None, **changes):
-  """A plan whose batches stop the run when step number stop_at is to begin."""
+def make_plan(per_call=1, stop_at=None, signals=(), **changes):
+  """A plan whose batches stop the run when step number stop_at is to begin.
+
+  signals: (number of a step, signal that is sent when its batch is made)
+  """
 
   def batches(steps):
     for first in steps[::per_call]:
       numbers = range(first, first + per_call)
       if stop_at in numbers:
         raise Stopped
+      for number in [number for at, number in signals if at in numbers]:
+        os.kill(os.getpid(), number)
       yield ({'x': np.float32([[number + row for row in range(8)] for number in numbers])},)
 
   plan = loop.Plan(
@@ -118,6 +125,42 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path, per_call, every):
   whole, stopped = (tmp_path / name / 'metrics.jsonl' for name in ('whole', 'stopped'))
   assert stopped.read_bytes() == whole.read_bytes()
   assert saved(tmp_path / 'stopped') == saved(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(('per_call', 'stops'), [(1, [1, 6, 12]), (2, [2, 6, 12])])
+def test_a_signal_saves_after_the_step_and_the_run_goes_on(tmp_path, per_call, stops, number):
+  expected, _ = loop.run(make_plan(per_call), KEY, config(every=5), tmp_path / 'whole')
+  for done in stops:
+    with pytest.raises(KeyboardInterrupt, match=f'after step {done} of 12 of the search'):
+      loop.run(
+        make_plan(per_call, signals=[(done - 1, number)]), KEY, config(5), tmp_path / 'stopped'
+      )
+    assert saved(tmp_path / 'stopped')[-1] == done
+  found, _ = loop.run(make_plan(per_call), KEY, config(every=5), tmp_path / 'stopped')
+  assert bits(found) == bits(expected)
+  whole, stopped = (tmp_path / name / 'metrics.jsonl' for name in ('whole', 'stopped'))
+  assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+  plan = make_plan(signals=[(6, signal.SIGINT), (6, signal.SIGTERM)])
+  handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+  with pytest.raises(KeyboardInterrupt):
+    loop.run(plan, KEY, config(every=5), tmp_path)
+  assert saved(tmp_path) == [5]
+  assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+
+
+def test_a_signal_after_the_last_step_is_heeded(tmp_path):
+  def told(*args):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop.metrics, 'close', told)
+    with pytest.raises(KeyboardInterrupt):
+      loop.run(make_plan(), KEY, config(), tmp_path)
+  assert saved(tmp_path) == [4, 8, 12]
 
 
 def test_a_finished_phase_is_read_and_not_run(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ import pytest
 from stand_ins import FOUND, NOISE, RETRAIN, ROOT, contents, install, start
 
 import unrealnas_jax
-from unrealnas_jax import genotype, main
+from unrealnas_jax import genotype, main, stop
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +83,19 @@ def test_a_run_that_goes_on_keeps_its_genotype(tmp_path, calls, monkeypatch):
 
   with monkeypatch.context() as patch:
     patch.setattr(unrealnas_jax.retrain, 'run', killed)
-    with pytest.raises(KeyboardInterrupt):
-      start(*args)
+    assert start(*args) == stop.EXIT_CODE
   file.write_text(genotype.to_json(genotype.PUBLISHED['DARTS_V1']))
   assert start(*args) == 0
   assert calls == [('retrain', FOUND)]
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_the_command_that_goes_on(tmp_path, capsys, monkeypatch, number):
+  monkeypatch.setattr(unrealnas_jax.search, 'run', lambda *args: os.kill(os.getpid(), number))
+  handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+  assert start(f'--config={NOISE}', f'--workdir={tmp_path}/run') == stop.EXIT_CODE == 75
+  assert capsys.readouterr().err == f'stopped; to go on: {shlex.join(sys.orig_argv)}\n'
+  assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
 
 
 def test_search_alone(tmp_path, capsys, calls):

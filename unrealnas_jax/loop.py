@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from unrealnas_jax import checkpoint, metrics, parallel
+from unrealnas_jax import checkpoint, metrics, parallel, stop
 
 
 class Plan(NamedTuple):
@@ -39,11 +39,13 @@ def run(plan, key, config, workdir):
   """Runs all steps that are still to do; (last state, seconds spent on the phase so far).
 
   Metrics go out at multiples of config.log_every, the lines of a step before its checkpoint.
-  Checkpoints are saved at the first call that reaches a multiple of config.checkpoint.every.
+  Checkpoints are saved at the first call that reaches a multiple of config.checkpoint.every, and
+  when the run is asked to stop. Raises KeyboardInterrupt: it was, and its state is saved.
   """
   assert plan.epoch_steps % plan.per_call == 0, (plan.epoch_steps, plan.per_call)
   started = time.monotonic()
   with contextlib.ExitStack() as stack:
+    asked_to_stop = stack.enter_context(stop.after_steps())
     manager = checkpoint.open(workdir, plan.phase, config.checkpoint.keep)
     stack.callback(checkpoint.close, manager)  # after an error too: it may be saving still
     done, state = _restore(manager, plan)
@@ -62,9 +64,12 @@ def run(plan, key, config, workdir):
       _write(writer, first, done, values, config.log_every)
       if done % plan.epoch_steps == 0:
         metrics.write(writer, done, _epoch(plan, done, state))
-      if done == plan.steps or done // every > first // every:
+      stopping = asked_to_stop()
+      if stopping or done == plan.steps or done // every > first // every:
         checkpoint.save(manager, done, state)
         _spend(workdir, plan.phase, spent + time.monotonic() - started)
+      if stopping:
+        raise KeyboardInterrupt(f'after step {done} of {plan.steps} of the {plan.phase}')
   return state, spent + time.monotonic() - started
 
 

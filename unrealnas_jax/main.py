@@ -2,12 +2,14 @@
 
   python -m unrealnas_jax.main --config=configs/noise.py [--workdir=DIR] [--config.KEY=VALUE ...]
 
-The same command again goes on where it was stopped. Bad input ends with one message and code 2.
+The same command again goes on where it was stopped. Bad input ends with one message and code 2, a
+run that SIGTERM or SIGINT stopped with the command to give again and code 75.
 """
 
 import json
 import os
 import re
+import shlex
 import sys
 import traceback
 
@@ -16,7 +18,7 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from unrealnas_jax import claim, metrics, parallel
+from unrealnas_jax import claim, metrics, parallel, stop
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.config import load_genotype, needs_images, validate
 from unrealnas_jax.rules import RULES, unknown
@@ -48,7 +50,12 @@ def main(argv, values=flags.FLAGS):
   try:
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
-    run(values.config, values.workdir or _default_workdir(values['config'].config_filename))
+    with stop.at_once():
+      run(values.config, values.workdir or _default_workdir(values['config'].config_filename))
+  except KeyboardInterrupt as stopped:
+    where = ' '.join(['stopped', *map(str, stopped.args)])
+    _tell(f'{where}; to go on: {shlex.join(sys.orig_argv)}', sys.stderr)
+    return stop.EXIT_CODE
   except (ValueError, OSError) as error:
     if not _is_users(error):
       raise
@@ -235,9 +242,9 @@ def _is_worth_showing(record):
   return record.levelname != 'INFO' or record.pathname.startswith(PACKAGE)
 
 
-def _tell(text):
+def _tell(text, file=None):
   if parallel.is_primary():
-    print(text, flush=True)
+    print(text, file=file, flush=True)
 
 
 if __name__ == '__main__':
