@@ -16,7 +16,7 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'genotype parallel cost depthwise stop',
+  'genotype parallel cost depthwise stop growing events',
   'data dense',
   'ops',
   'layers blocks spaces',

@@ -153,11 +153,14 @@ def test_a_second_signal_stops_at_once(tmp_path):
 
 
 def test_a_signal_after_the_last_step_is_heeded(tmp_path):
-  def told(*args):
+  close = loop.checkpoint.close
+
+  def told(manager):
     os.kill(os.getpid(), signal.SIGTERM)
+    close(manager)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(loop.metrics, 'close', told)
+    patch.setattr(loop.checkpoint, 'close', told)
     with pytest.raises(KeyboardInterrupt):
       loop.run(make_plan(), KEY, config(), tmp_path)
   assert saved(tmp_path) == [4, 8, 12]

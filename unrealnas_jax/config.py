@@ -7,7 +7,7 @@ import os
 from etils import epath
 from ml_collections import ConfigDict
 
-from unrealnas_jax import genotype
+from unrealnas_jax import genotype, growing
 from unrealnas_jax.rules import GENOTYPE, PATH, check
 
 LISTED = 20  # problems that one message lists
@@ -56,7 +56,7 @@ def to_json(config):
 def _is_folder(name):
   if name in genotype.PUBLISHED:
     return False
-  return epath.Path(name).is_dir() if '://' in name else os.path.isdir(name)
+  return epath.Path(name).is_dir() if growing.is_remote(name) else os.path.isdir(name)
 
 
 def _config_of(workdir):

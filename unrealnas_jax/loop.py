@@ -53,7 +53,7 @@ def run(plan, key, config, workdir):
     if done == plan.steps:
       return state, spent
     writer = metrics.open(workdir, plan.phase, done)
-    stack.callback(metrics.close, writer)
+    stack.callback(metrics.flush, writer)
     key = parallel.replicate(key)
     every = config.checkpoint.every or plan.epoch_steps
     steps = range(done, plan.steps, plan.per_call)
@@ -66,6 +66,7 @@ def run(plan, key, config, workdir):
         metrics.write(writer, done, _epoch(plan, done, state))
       stopping = asked_to_stop()
       if stopping or done == plan.steps or done // every > first // every:
+        metrics.flush(writer)
         checkpoint.save(manager, done, state)
         _spend(workdir, plan.phase, spent + time.monotonic() - started)
       if stopping:
