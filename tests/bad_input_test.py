@@ -72,7 +72,7 @@ BAD_DATA = [
   ({}, ['--config.search.batch=24', REAL], 'search.batch = 24; allowed: at most 20, the smaller'),
   ({}, ['--config.search.steps_per_call=4', REAL], 'steps_per_call = 4; allowed: a divisor of t'),
   ({}, ['--config.retrain.augment.pad=8'], 'retrain.augment.pad = 8; allowed: less than the sm'),
-  ({'y_test': np.zeros((6, 14), int)}, [], 'y_test is of shape [6, 14]; allowed: 1-D class lab'),
+  ({'y_test': np.zeros((6, 14), int)}, [], 'y_test is of shape [6, 14]; allowed: class labels'),
   ({'x_train': np.full((40, 8, 8), np.nan)}, [], 'x_train is not finite'),
   ({}, ['--config.data.path=tfds:mnist'], "pip install -e '.[prepare]' &&"),
 ]

@@ -34,6 +34,7 @@ WRONG = [
   ('source.size', 0, 'at least 1'),
   ('source.channels', 0, 'at least 1'),
   ('source.classes', 1, 'at least 2'),
+  ('source.label_rate', 1.0, '0 to below 1'),
   ('method.name', 'drats', 'darts'),
   ('method.arch_lr', -1e-3, 'at least 0'),
   ('method.arch_betas', (0.5, 1.0), '0 to below 1'),

@@ -103,7 +103,7 @@ def supernet_path(name, space, cells):
     return _SUPERNET_OUTSIDE_CELLS[name], ()
   number, part, inner = re.fullmatch(r'cells\.(\d+)\.(\w+)\.(.+)\.weight', name).groups()
   if part.startswith('preprocess'):
-    layer = 'pointwise' if inner == 'op.1' else _SUPERNET_KERNELS[inner][1]
+    layer = 'kernel' if inner == 'op.1' else _SUPERNET_KERNELS[inner][1]
     return ('cells', int(number), {'0': 'older', '1': 'newer'}[part[-1]], layer), ()
   row, op, layer = re.fullmatch(r'(\d+)\._ops\.(\d+)\.(.+)', inner).groups()
   group, index = _group_of_edge(space, int(row), space.kind_of(int(number), cells) == 'reduce')

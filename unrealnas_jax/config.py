@@ -156,6 +156,17 @@ def _check_sizes(config, devices, dataset):
         yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
 
 
+def _check_epochs(config, devices, dataset):
+  if config.search.epochs == 0 and config.method.name != 'random':
+    yield "search.epochs = 0; allowed: at least 1, or 0 with method.name = 'random'"
+
+
+def _check_partial(config, devices, dataset):
+  parts, channels = config.search.partial_channels, config.search.channels
+  if 'search' in _phases(config) and channels % parts:
+    yield (f'search.partial_channels = {parts}; allowed: a divisor of search.channels = {channels}')
+
+
 def _check_network(config, devices, dataset):
   retrain = config.retrain
   if 'retrain' not in _phases(config):
@@ -207,5 +218,7 @@ CHECKS = (
   _check_halves,
   _check_learning_rates,
   _check_sizes,
+  _check_epochs,
+  _check_partial,
   _check_network,
 )

@@ -6,6 +6,8 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from unrealnas_jax import nasbench201
+
 # Operations an evaluation network can be built of: the 8 DARTS primitives in their official order,
 # then two that only the NASNet and AmoebaNet cells use.
 OPS = (
@@ -75,6 +77,13 @@ def from_json(text: str, where: str = 'genotype') -> Genotype:
   except json.JSONDecodeError as error:
     raise ValueError(f'{where}: not JSON: {error}') from error
   return _from_fields(fields, where)
+
+
+def cells(genotype) -> dict[str, tuple[str, ...]]:
+  """{kind of cell: names of the operations of its edges}"""
+  if isinstance(genotype, nasbench201.Architecture):
+    return {'normal': genotype.ops}
+  return {kind: tuple(op for op, _ in getattr(genotype, kind)) for kind in ('normal', 'reduce')}
 
 
 def validate(genotype: Genotype, where: str = 'genotype') -> None:

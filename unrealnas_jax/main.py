@@ -33,6 +33,7 @@ SUMMARY = {
   'search_seconds': ('search', '{:.1f} s'),
   'retrain_seconds': ('retrain', '{:.1f} s'),
   'test_accuracy': ('test accuracy', '{:.2%}'),
+  'test_auc': ('mean test AUC', '{:.4f}'),
 }
 FILES = (
   'result.json',

