@@ -2,10 +2,12 @@
 
 import os
 import pathlib
+import resource
 import socket
 import subprocess
 import sys
 import textwrap
+import types
 from typing import Any
 
 import flax.struct
@@ -166,6 +168,44 @@ def test_half_written_checkpoint_is_not_seen(tmp_path):
   step, _ = checkpoint.restore_latest(manager, make_state())
   checkpoint.close(manager)
   assert step == 1
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_a_write_that_fails_is_told_and_harms_no_other(tmp_path):
+  """The system refuses files of more than some size, as it does on a full disk."""
+  large = parallel.replicate({'w': np.random.default_rng(0).random(100_000, np.float32)})
+  manager = checkpoint.open(tmp_path, 'search', 5)
+  checkpoint.save(manager, 1, large)
+  checkpoint.wait(manager)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+  try:
+    checkpoint.save(manager, 2, large)
+    with pytest.raises(ValueError, match=r'no checkpoint can be written to .*search: .* allowed: '):
+      checkpoint.close(manager)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  manager = checkpoint.open(tmp_path, 'search', 5)
+  assert checkpoint.restore_latest(manager, large)[0] == 1
+  checkpoint.save(manager, 2, large)
+  checkpoint.close(manager)
+  names = {path.name for path in (tmp_path / 'checkpoints' / 'search').iterdir()}
+  assert names == {'1', '2'}
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
+  save_all(tmp_path, [1])
+  manager = checkpoint.open(tmp_path, 'search', 5)
+  left = types.SimpleNamespace(free=checkpoint.SPARE_BYTES)
+  monkeypatch.setattr(checkpoint.shutil, 'disk_usage', lambda path: left)
+  checkpoint.close(checkpoint.open(tmp_path, 'search', 5))
+  with pytest.raises(ValueError, match='it needs 16 MiB, and 16 MiB are free; allowed: a folder'):
+    checkpoint.save(manager, 2, make_state())
+  left.free -= 1
+  with pytest.raises(ValueError, match='it needs 16 MiB, and 15 MiB are free'):
+    checkpoint.open(tmp_path, 'search', 5)
+  checkpoint.close(manager)
+  assert [path.name for path in (tmp_path / 'checkpoints' / 'search').iterdir()] == ['1']
 
 
 @pytest.mark.parametrize(
