@@ -16,7 +16,7 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'growing events stop',
+  'growing events stop finite distributed config_file',
   'genotype nasbench201 parallel cost depthwise',
   'data dense',
   'ops objective',
