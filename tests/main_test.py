@@ -124,7 +124,7 @@ def test_workdir_is_named_after_the_config(tmp_path, monkeypatch):
 
 def test_distributed_starts_before_the_config_asks_for_devices(tmp_path, monkeypatch):
   order = []
-  monkeypatch.setattr(main.jax.distributed, 'initialize', lambda: order.append('initialize'))
+  monkeypatch.setattr(main.jax.distributed, 'initialize', lambda *args: order.append('initialize'))
   backend = main.jax.default_backend
   monkeypatch.setattr(main.jax, 'default_backend', lambda: order.append('backend') or backend())
   args = (f'--config={NOISE}', '--config.seed', '3', f'--workdir={tmp_path}/run')
