@@ -69,7 +69,8 @@ def count_tpu_hosts():
     try:
       server = os.environ.get('GCE_METADATA_IP', 'metadata.google.internal')
       request = urllib.request.Request(SLICE.format(server), headers={'Metadata-Flavor': 'Google'})
-      with urllib.request.urlopen(request, timeout=10) as answer:
+      opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine's
+      with opener.open(request, timeout=10) as answer:
         hosts = answer.read().decode()
     except OSError as error:
       logging.info('No slice of several hosts is known of (%s).', error)
