@@ -7,7 +7,8 @@ import os
 from etils import epath
 from ml_collections import ConfigDict
 
-from unrealnas_jax import genotype, growing
+from unrealnas_jax import genotype, growing, tabular
+from unrealnas_jax.nasbench201 import Architecture
 from unrealnas_jax.rules import GENOTYPE, PATH, check
 
 LISTED = 20  # problems that one message lists
@@ -85,7 +86,7 @@ def _check_work(config, devices, dataset):
     _config_of(config.genotype) if _is_folder(config.genotype) else genotype.load(config.genotype)
   except ValueError as error:
     yield str(error)
-  if config.retrain.epochs == 0:
+  if config.retrain.epochs == 0 and not config.benchmark.nasbench201_csv:
     yield (
       f'retrain.epochs = 0; allowed: at least 1 with genotype = {config.genotype!r}, '
       'or there is nothing to do'
@@ -184,6 +185,36 @@ def _check_network(config, devices, dataset):
     )
 
 
+def _check_nasbench201(config, devices, dataset):
+  table, retrain = config.benchmark.nasbench201_csv, config.retrain
+  try:
+    is_cell = _is_nasbench201(config)
+  except ValueError:
+    return  # told by _check_work
+  if is_cell and 'retrain' in _phases(config):
+    for key, allowed in (('auxiliary', 0), ('drop_path', 0), ('stem', 'cifar')):
+      if retrain[key] != allowed:
+        yield f'retrain.{key} = {retrain[key]!r}; allowed: {allowed!r} for a NAS-Bench-201 cell'
+  if table and not is_cell:
+    yield (
+      f"{tabular.KEY} = {table!r}; allowed: '' unless search.space = 'nasbench201' or genotype is "
+      'a cell of NAS-Bench-201'
+    )
+  elif table:
+    try:
+      tabular.reader_of(table)
+    except ValueError as error:
+      yield str(error)
+
+
+def _is_nasbench201(config):
+  """Whether what a run ends with is a NAS-Bench-201 cell; ValueError: its genotype is at fault."""
+  if config.genotype and not _is_folder(config.genotype):
+    return isinstance(genotype.load(config.genotype), Architecture)
+  searched = _config_of(config.genotype) if config.genotype else config
+  return searched.search.space == 'nasbench201'
+
+
 def _examples(config, dataset):
   """(what the number is called, how many examples a search has); 0 if only the data tells."""
   from unrealnas_jax.data import IMAGELESS
@@ -221,4 +252,5 @@ CHECKS = (
   _check_epochs,
   _check_partial,
   _check_network,
+  _check_nasbench201,
 )
