@@ -65,6 +65,12 @@ def test_round_trip_is_bit_exact_and_needs_shapes_only(tmp_path):
   assert jax.tree.leaves(state)[0].sharding == jax.tree.leaves(make_state())[0].sharding
 
 
+def test_paths_of_object_stores_stay_as_they_are(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert str(checkpoint.folder('gs://bucket/run', 'search')) == 'gs://bucket/run/checkpoints/search'
+  assert str(checkpoint.folder('run', 'search')) == f'{tmp_path}/run/checkpoints/search'
+
+
 def test_nothing_saved_is_none(tmp_path):
   manager = checkpoint.open(tmp_path, 'search', 5)
   assert checkpoint.restore_latest(manager, make_state()) is None
@@ -113,6 +119,11 @@ def damage_arrays(step):
     path.write_bytes(b'\xff' * path.stat().st_size)
 
 
+def cut_arrays(step):
+  for path in step.rglob('d/*'):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def damage_metadata(step):
   (step / 'default' / '_METADATA').write_text('{')
 
@@ -128,8 +139,14 @@ def damage_all(step):
 
 
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')  # Orbax's threads
-@pytest.mark.parametrize('damage', [damage_arrays, damage_metadata, damage_manifest, damage_all])
-def test_unreadable_newest_falls_back_and_is_saved_again(tmp_path, damage):
+@pytest.mark.parametrize(
+  'damage', [damage_arrays, cut_arrays, damage_metadata, damage_manifest, damage_all]
+)
+def test_unreadable_newest_falls_back_and_is_saved_again(tmp_path, monkeypatch, damage):
+  warnings = []
+  monkeypatch.setattr(
+    checkpoint.logging, 'warning', lambda text, *args: warnings.append(text % args)
+  )
   save_all(tmp_path, [1, 2])
   folder = tmp_path / 'checkpoints' / 'search'
   damage(folder / '2')
@@ -137,6 +154,7 @@ def test_unreadable_newest_falls_back_and_is_saved_again(tmp_path, damage):
   step, state = checkpoint.restore_latest(manager, make_state())
   assert (step, bits(state)) == (1, bits(make_state(1)))
   assert (folder / 'unreadable-2').exists()
+  assert [text for text in warnings if text.startswith(f'Checkpoint 2 of {folder} is unreadable: ')]
   checkpoint.save(manager, 2, make_state(2))
   checkpoint.wait(manager)
   step, state = checkpoint.restore_latest(manager, make_state())

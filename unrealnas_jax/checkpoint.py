@@ -35,7 +35,10 @@ def open(workdir, name, keep):
 
 def folder(workdir, name):
   """Where the checkpoints `name` of a workdir lie."""
-  return epath.Path(workdir).resolve() / 'checkpoints' / name
+  workdir = epath.Path(workdir)
+  if not growing.is_remote(workdir):
+    workdir = workdir.resolve()  # Orbax wants the whole path
+  return workdir / 'checkpoints' / name
 
 
 def save(manager, step, state):

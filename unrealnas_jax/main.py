@@ -261,9 +261,9 @@ def _set_up_log():
 
 
 def _is_worth_showing(record):
-  # Orbax logs each error that it raises as well, several times and with traces.
-  others = record.levelname != 'INFO' and 'orbax' not in record.pathname
-  return others or record.pathname.startswith(PACKAGE)
+  # Orbax and its asyncio log each error that it raises as well, several times and with traces.
+  told_twice = re.search('/(orbax|asyncio)/', record.pathname)
+  return record.pathname.startswith(PACKAGE) or (record.levelname != 'INFO' and not told_twice)
 
 
 def _tell(text, file=None):
