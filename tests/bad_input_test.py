@@ -1,6 +1,8 @@
 """What a user does wrong ends with one message and code 2, before any work, and loses nothing."""
 
+import errno
 import json
+import os
 import re
 
 import jax
@@ -227,10 +229,12 @@ def test_too_little_memory_is_told_without_a_trace(tmp_path, monkeypatch, capsys
   assert re.fullmatch(r'error: not enough memory \(.*9 TiB\); allowed: smaller .*\n', err)
 
 
-def test_a_full_disk_is_told_without_a_trace(tmp_path, monkeypatch, capsys):
-  def full(*args):
-    raise OSError(28, 'No space left on device', 'metrics.jsonl')
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_fails_is_told_without_a_trace(tmp_path, monkeypatch, capsys, number):
+  def fails(*args):
+    raise OSError(number, os.strerror(number), 'metrics.jsonl')
 
-  monkeypatch.setattr(unrealnas_jax.search, 'run', full)
+  monkeypatch.setattr(unrealnas_jax.search, 'run', fails)
   assert start(f'--config={NOISE}', f'--workdir={tmp_path}/run') == 2
-  assert 'No space left on device' in capsys.readouterr().err
+  text = f"error: [Errno {number}] {os.strerror(number)}: 'metrics.jsonl'\n"
+  assert capsys.readouterr().err == text
