@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from etils import epath
 
+from unrealnas_jax import stop
 from unrealnas_jax.rules import RULES, unknown
 
 MAIN = [sys.executable, '-m', 'unrealnas_jax.main']
@@ -77,10 +78,13 @@ def run(command, log):
 
 def run_here(jobs, args):
   """Yields (job, exit code) of jobs as they end, so many at a time."""
-  with concurrent.futures.ThreadPoolExecutor(args.parallel) as pool:
+  pool = concurrent.futures.ThreadPoolExecutor(args.parallel)
+  try:
     futures = {pool.submit(run, job.command, job.log): job for job in jobs}
     for future in concurrent.futures.as_completed(futures):
       yield futures[future], future.result()
+  finally:
+    pool.shutdown(cancel_futures=True)  # what runs gets the signal too, and what waits never starts
 
 
 def run_on_ray(jobs, args):
@@ -134,7 +138,7 @@ def parse(argv):
 
 
 def main(argv):
-  """Runs the sweep that the arguments describe; the exit code, 1 if a run failed."""
+  """Runs the sweep that the arguments describe; the exit code, 1 if a run failed or was stopped."""
   args = parse(argv)
   try:
     jobs = [make_job(args, point) for point in points(args.grid)]
@@ -151,9 +155,13 @@ def main(argv):
     print('\n'.join(shlex.join(job.command) for job in jobs))
     return 0
   codes = []
-  for job, code in PLACES[args.on](jobs, args):
-    print(summary(job, code), flush=True)
-    codes.append(code)
+  try:
+    for job, code in PLACES[args.on](jobs, args):
+      print(summary(job, code), flush=True)
+      codes.append(code)
+  except KeyboardInterrupt:
+    print('stopped; the same command goes on', file=sys.stderr)
+    return stop.EXIT_CODE
   return int(any(codes))
 
 

@@ -47,7 +47,11 @@ class Search:
   def start(self, name, processes, devices):
     """Starts the processes of a search, each with so many devices."""
     flags = [self.images, programs.SEARCH_ONLY]
+    environment = programs.environment(self.compiled, devices)
     if processes > 1:
+      # JAX writes compiled code in process 0 alone. It would find it, and not wait for the other,
+      # which has to compile, for longer than half a minute.
+      environment['JAX_ENABLE_COMPILATION_CACHE'] = 'false'
       with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
@@ -60,7 +64,7 @@ class Search:
           *([f'--process={number}'] if processes > 1 else []),
           program=('-c', AUDITED),
         ),
-        env=programs.environment(self.compiled, devices),
+        env=environment,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

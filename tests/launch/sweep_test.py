@@ -15,13 +15,15 @@ SPEC.loader.exec_module(sweep)
 MAIN = f'{sys.executable} -m unrealnas_jax.main'
 # Stands in for unrealnas_jax.main: notes its flags, and ends as its seed says.
 PROGRAM = """
-import json, pathlib, sys
+import json, os, pathlib, signal, sys
 flags = dict(flag.lstrip('-').split('=', 1) for flag in sys.argv[1:])
 folder = pathlib.Path(flags['workdir'])
 folder.mkdir(parents=True)
 print('seed', flags['config.seed'])
 if flags['config.seed'] == '7':
   sys.exit(75)
+if flags['config.seed'] == '8':
+  os.kill(os.getppid(), signal.SIGINT)
 (folder / 'flags.json').write_text(json.dumps(flags))
 (folder / 'result.json').write_text(json.dumps({'test_accuracy': 0.5}))
 """
@@ -100,3 +102,13 @@ def test_runs_and_says_how_each_ended(tmp_path, capsys, monkeypatch, place):
       'config.log_every': '3',
     }
     assert (tmp_path / f'runs/seed={seed}.log').read_text() == f'seed {seed}\n'
+
+
+def test_a_sweep_that_is_stopped_starts_no_more(tmp_path, capsys, monkeypatch):
+  program = tmp_path / 'program.py'
+  program.write_text(PROGRAM)
+  monkeypatch.setattr(sweep, 'MAIN', [sys.executable, str(program)])
+  args = ['--config=c.py', f'--workdir={tmp_path}/runs', '--grid=seed=8,5,6']
+  assert sweep.main(args) == 75
+  assert 'the same command goes on' in capsys.readouterr().err
+  assert not (tmp_path / 'runs' / 'seed=6.log').exists()
