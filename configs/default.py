@@ -94,18 +94,20 @@ def paper():
   # Most identities that the normal cell ends with, the weakest being struck out first; 8 = no limit
   # (not for rlnas and random)
   method.max_skips = 8
+  method.rlnas = ConfigDict()
   # rlnas: which weights the angle is taken over: network (all that a cell's network has) or edges
   # (only those of its operations; layers that all cells share outweigh them in a small supernet)
-  method.rlnas = ConfigDict()
   method.rlnas.angle = 'network'
   # rlnas: evolution of the cell that turns most; spaces of few cells are ranked whole instead
-  method.evolution = evolution = ConfigDict()
-  evolution.population = 50  # cells of the first generation
-  evolution.generations = 20  # at least 1
-  evolution.parents = 10  # the best cells so far, which are bred from
-  evolution.mutations = 25  # cells of a generation that differ from a parent in some genes
-  evolution.mutation_probability = 0.1  # of each gene
-  evolution.crossovers = 25  # cells of a generation that have half of their genes from each of two
+  method.evolution = ConfigDict()
+  method.evolution.population = 50  # cells of the first generation
+  method.evolution.generations = 20  # at least 1
+  method.evolution.parents = 10  # the best cells so far, which are bred from
+  # cells of a generation that differ from a parent in some genes
+  method.evolution.mutations = 25
+  method.evolution.mutation_probability = 0.1  # of each gene
+  # cells of a generation that have about half of their genes from each of two parents
+  method.evolution.crossovers = 25
   # random: how a cell is chosen
   method.random = ConfigDict()
   method.random.cells = 10  # random cells that share search.epochs

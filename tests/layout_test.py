@@ -16,7 +16,8 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'nasbench201 stages',
+  'growing events stop finite distributed config_file stages',
+  'nasbench201',
   'genotype tabular parallel cost depthwise',
   'data dense',
   'ops objective',
