@@ -16,8 +16,8 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'genotype parallel cost depthwise',
-  'data dense',
+  'genotype parallel cost depthwise environment graph_layout',
+  'data dense drawing',
   'ops',
   'layers blocks spaces',
   'mixed',
@@ -26,11 +26,12 @@ ORDER = (
   'state optimizers',
   'methods',
   'checkpoint metrics',
-  'loop',
-  'search retrain analysis plots',
+  'loop samples',
+  'search retrain analysis',
   'rules',
-  'config',
-  'claim',
+  'config runs',
+  'claim figures tables',
+  'plots',
   'main',
   'benchmark',
 )

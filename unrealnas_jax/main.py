@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from unrealnas_jax import claim, metrics, parallel
+from unrealnas_jax import claim, environment, metrics, parallel
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.config import load_genotype, needs_images, validate
 from unrealnas_jax.rules import RULES, unknown
@@ -33,6 +33,7 @@ SUMMARY = {
   'test_accuracy': ('test accuracy', '{:.2%}'),
 }
 FILES = (
+  'report.html',
   'result.json',
   'genotype.json',
   'config.json',
@@ -75,9 +76,12 @@ def run(config, workdir):
   dataset, given = load_data(config), _given_genotype(config, workdir)
   with claim.hold(workdir, config):
     logging.info('Everything is written to %s', workdir)
+    if parallel.is_primary():
+      metrics.write_json(epath.Path(workdir) / 'environment.json', environment.describe())
     result = search_and_retrain(config, dataset, given, workdir)
     if parallel.is_primary():
       metrics.write_json(path, result)
+      report(workdir)
   _tell(summary(result, workdir))
 
 
@@ -109,6 +113,17 @@ def search_and_retrain(config, dataset, given, workdir):
   if config.retrain.epochs:
     facts = {**facts, **retrain.run(config, genotype, dataset, workdir)}
   return {'genotype': genotypes.to_text(genotype), 'scale': config.scale, **facts}
+
+
+def report(workdir):
+  """Writes report.html. A run has succeeded without it, so what goes wrong is a warning."""
+  try:
+    from unrealnas_jax import plots
+
+    plots.report(workdir)
+  except Exception:
+    text = 'No report was made; `python -m unrealnas_jax.plots %s` tries again.'
+    logging.warning(text, workdir, exc_info=True)
 
 
 def _given_genotype(config, workdir):

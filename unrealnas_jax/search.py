@@ -10,7 +10,7 @@ from absl import logging
 from etils import epath
 from jax import lax
 
-from unrealnas_jax import checkpoint, data, loop, metrics, optimizers, parallel, supernet
+from unrealnas_jax import checkpoint, data, loop, metrics, optimizers, parallel, samples, supernet
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import augment, batches
 from unrealnas_jax.methods import METHODS
@@ -19,24 +19,28 @@ from unrealnas_jax.state import SearchState
 
 MOST_SKIPS = 0.5  # of a normal cell's operations; DARTS cells with more train poorly
 MOST_NONE = 0.5  # of the mixing weights
+WEIGHT_DIGITS = 5  # decimals of the mixing weights in metrics.jsonl
 
 
 class Search(NamedTuple):
-  """A search ready to run: its key, what the loop runs, and what reads its last state."""
+  """A search ready to run: its key, what the loop runs, what reads its last state, what it sees."""
 
   key: jax.Array
   plan: loop.Plan
   net: supernet.Net
   method: Any
+  source: data.Source
 
 
 def run(config, dataset, workdir):
   """Searches, or goes on with the search in workdir: (Genotype, facts for result.json).
 
-  dataset: as for `prepare`. Writes genotype.json, metrics.jsonl and checkpoints/search to workdir.
+  dataset: as for `prepare`. Writes genotype.json, samples.npz, metrics.jsonl and
+    checkpoints/search to workdir.
   Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  key, plan, net, method = prepare(config, dataset)
+  key, plan, net, method, source = prepare(config, dataset)
+  samples.write(workdir, jax.random.fold_in(key, 3), source)
   state, seconds = loop.run(plan, key, config, workdir)
   genotype = method.decode(key, state, net=net, hp=config.method)
   if parallel.is_primary():
@@ -68,7 +72,7 @@ def prepare(config, dataset, plain=False):
     learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
     end_of_epoch=_end_of_epoch(config, key, source, net, method, halves[1]),
   )
-  return Search(key, plan, net, method)
+  return Search(key, plan, net, method, source)
 
 
 def make_net(config, source, plain=False):
@@ -189,11 +193,16 @@ def _end_of_epoch(config, key, source, net, method, arch_half):
     values = {
       'eval_accuracy': correct / len(arch_half),
       **collapse(net.space, method, state, genotype),
+      'weights': jax.tree.map(_rounded, method.weights(state.arch)),
     }
     warn(values, len(genotype.normal))
     return values
 
   return end_of_epoch
+
+
+def _rounded(x):
+  return np.asarray(x).round(WEIGHT_DIGITS)
 
 
 def _make_eval(source, net, method):
