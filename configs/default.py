@@ -33,8 +33,9 @@ def paper():
   config.seed = 2  # of everything random; 0 to 2**31 - 1
   config.scale = 'paper'  # which scale the values below belong to; set by get_config alone
   config.dtype = 'float32'  # of activations: float32 or bfloat16; parameters are always float32
-  # '' = search for one; a published name such as PC_DARTS_cifar; a file genotype.json; the workdir
-  # of an earlier search. Anything but '' skips the search.
+  # '' = search for one; a published name such as PC_DARTS_cifar; an arch string of NAS-Bench-201
+  # such as '|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|'; a file genotype.json; the
+  # workdir of an earlier search. Anything but '' skips the search.
   config.genotype = ''
 
   # Real images: what the found network is trained and tested on, and what the sources random_labels
@@ -50,7 +51,10 @@ def paper():
   source.examples = 50_000  # noise: number of different images; else all training images are used
   source.size = 32  # noise: height and width in pixels
   source.channels = 3  # noise: channels of an image
-  source.classes = 10  # noise and random_labels: number of classes, at least 2
+  source.classes = 10  # noise and random_labels: number of classes or labels, at least 2
+  # noise and random_labels: 0 = one class an image, all as likely; above 0 and below 1 = several
+  # labels an image, each of source.classes there with this probability by itself (0.5: fair bits)
+  source.label_rate = 0.0
 
   # How the architecture is learned.
   config.method = method = ConfigDict()
@@ -58,14 +62,37 @@ def paper():
   method.arch_lr = 3e-4  # Adam's learning rate, constant
   method.arch_betas = (0.5, 0.999)  # Adam's two decay rates, each from 0 to below 1
   method.arch_weight_decay = 1e-3  # L2, added to the gradient before Adam (this is not AdamW)
+  method.arch_clip = 0.0  # largest L2 norm of the architecture's gradient; 0 = as it is
+  method.warmup_epochs = 0  # epochs at the start of a search without updates of the architecture
+  # rlnas: which weights the angle is taken over: network (all that a cell's network has) or edges
+  # (only those of its operations; layers that all cells share outweigh them in a small supernet)
+  method.rlnas = ConfigDict()
+  method.rlnas.angle = 'network'
+  # rlnas: evolution of the cell that turns most; spaces of few cells are ranked whole instead
+  method.evolution = evolution = ConfigDict()
+  evolution.population = 50  # cells of the first generation
+  evolution.generations = 20  # at least 1
+  evolution.parents = 10  # the best cells so far, which are bred from
+  evolution.mutations = 25  # cells of a generation that differ from a parent in some genes
+  evolution.mutation_probability = 0.1  # of each gene
+  evolution.crossovers = 25  # cells of a generation that have half of their genes from each of two
+  # random: how a cell is chosen
+  method.random = ConfigDict()
+  method.random.cells = 10  # random cells that share search.epochs
+  method.random.measure = 'val_accuracy'  # val_accuracy, or train_loss where labels mean nothing
 
   # Training of the supernet's weights by SGD with momentum.
   config.search = search = ConfigDict()
   search.space = 'darts'  # see unrealnas_jax.spaces.SPACES
   search.channels = 16  # width of the first cell; doubles at both reductions
-  search.cells = 8  # the two at 1/3 and 2/3 of the depth reduce
+  # Number of cells: of DARTS in all (the two at 1/3 and 2/3 of the depth reduce), of NAS-Bench-201
+  # in each of the three stages.
+  search.cells = 8
+  search.partial_channels = 1  # one part in so many of the channels is searched, the rest pass by
+  search.affine = False  # norms have a learned scale and bias, each edge its own
   search.batch = 64  # images a step over all devices, which must divide it
-  search.epochs = 50  # passes over the half of the data that trains the weights
+  # Passes over the half of the data that trains the weights; 0 only for random: no training at all.
+  search.epochs = 50
   search.train_portion = 0.5  # fraction of the data for the weights, the rest: architecture
   search.lr = 0.025  # learning rate in the first epoch; cosine over epochs
   search.lr_end = 0.001  # what the cosine goes down to; at most lr
@@ -78,24 +105,35 @@ def paper():
   search.augment.cutout = 0  # side in pixels of a square set to zero; 0 = none
   search.steps_per_call = 1  # steps that one call of the device runs; at least 1
 
-  # Training of the found network from scratch, on real images, then its test accuracy.
+  # Training of the found network from scratch, on real images, then its test accuracy. The network
+  # of a NAS-Bench-201 cell has three stages, and no other stem, auxiliary head or drop path.
   config.retrain = retrain = ConfigDict()
   retrain.channels = 36  # width of the first cell
-  retrain.cells = 20  # the two at 1/3 and 2/3 of the depth reduce
+  retrain.cells = 20  # the two at 1/3 and 2/3 of the depth reduce; NAS-Bench-201: cells of a stage
   retrain.batch = 96  # images a step over all devices, which must divide it
   retrain.epochs = 600  # passes over the training images; 0 = no retraining
-  retrain.stem = 'cifar'  # cifar (full resolution) or imagenet (1/8 of height and width)
+  # cifar (full resolution) or imagenet (1/8 of height and width); NAS-Bench-201: cifar
+  retrain.stem = 'cifar'
   retrain.lr = 0.025  # learning rate in the first epoch; cosine over epochs
   retrain.lr_end = 0.0  # what the cosine goes down to; at most lr
   retrain.momentum = 0.9  # 0 to below 1
   retrain.weight_decay = 3e-4  # L2, added to the clipped gradient before momentum
   retrain.clip = 5.0  # largest L2 norm of the whole gradient; above 0
-  retrain.auxiliary = 0.4  # weight of the auxiliary head's loss; 0 = no auxiliary head
-  retrain.drop_path = 0.2  # probability to drop an edge, reached linearly at the end; below 1
+  retrain.auxiliary = 0.4  # weight of the auxiliary head's loss; 0 = none; NAS-Bench-201: 0
+  # probability to drop an edge, reached linearly at the end; below 1; NAS-Bench-201: 0
+  retrain.drop_path = 0.2
   retrain.augment = ConfigDict()
   retrain.augment.pad = 4  # pixels of padding before a random crop; 0 = no crop
   retrain.augment.flip = True  # mirror half of the images left to right
   retrain.augment.cutout = 16  # side in pixels of a square set to zero; 0 = none
+
+  # Published results that a NAS-Bench-201 cell is looked up in.
+  config.benchmark = ConfigDict()
+  # A table of its 15,625 cells with test accuracies in percent after 200 epochs: a file x.csv or
+  # x.csv.gz with the columns arch, c10_test_200ep, c100_test_200ep and in16_test_200ep; or the
+  # topology space of NATS-Bench, x.pickle.pbz2 or a folder, which are pickles: take them from their
+  # authors only (pip install -e '.[nasbench201]'). '' = none.
+  config.benchmark.nasbench201_csv = ''
 
   config.checkpoint = ConfigDict()
   config.checkpoint.every = 0  # steps between checkpoints; 0 = one an epoch

@@ -14,6 +14,7 @@ import unrealnas_jax
 from configs import default
 from unrealnas_jax import config as lib
 from unrealnas_jax.data.split import Dataset, Split
+from unrealnas_jax.spaces import SPACES
 
 NAMES = ('noise', 'random_labels', 'real', 'retrain')
 GENOTYPE = {
@@ -59,7 +60,7 @@ def test_paper_scale_is_the_official_protocol():
   assert config.search.augment.to_dict() == dict(pad=4, flip=True, cutout=0)
   assert config.retrain.augment.to_dict() == dict(pad=4, flip=True, cutout=16)
   method = dict(name='darts', arch_lr=3e-4, arch_betas=(0.5, 0.999), arch_weight_decay=1e-3)
-  assert config.method.to_dict() == method
+  assert {key: config.method[key] for key in method} == method
   assert (config.seed, config.data.size, config.source.size, config.source.classes) == (
     2,
     32,
@@ -230,6 +231,65 @@ def test_images_too_small_for_the_auxiliary_head():
   config = changed('retrain.stem', 'imagenet')
   with pytest.raises(ValueError, match='more than 32 pixels'):
     lib.validate(config, 1)
+
+
+CELL = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|'
+
+
+def cell_config(**changes):
+  """A config that retrains a NAS-Bench-201 cell."""
+  config = changed('genotype', CELL)
+  config.retrain.update({'auxiliary': 0.0, 'drop_path': 0.0, **changes})
+  return config
+
+
+def test_retraining_a_nasbench201_cell_has_no_choice_of_these():
+  lib.validate(cell_config(), 1)
+  for key, value, allowed in (
+    ('auxiliary', 0.4, 0),
+    ('drop_path', 0.1, 0),
+    ('stem', 'imagenet', 'cifar'),
+  ):
+    message = f'retrain.{key} = {value!r}; allowed: {allowed!r} for a NAS-Bench-201 cell'
+    with pytest.raises(ValueError, match=message):
+      lib.validate(cell_config(**{key: value}), 1)
+    config = cell_config(**{key: value})
+    config.genotype = 'DARTS_V2'
+    lib.validate(config, 1)
+
+
+def test_a_table_is_for_nasbench201_cells(tmp_path, monkeypatch):
+  table, other = tmp_path / 'x.csv', tmp_path / 'x.txt'
+  table.touch()
+  other.touch()
+  file, folder = tmp_path / 'genotype.json', make_workdir(tmp_path / 'search')
+  file.write_text(json.dumps({'arch': CELL}))
+  refused = "benchmark.nasbench201_csv = .*x.csv'; allowed: '' unless search.space = 'nasbench201'"
+
+  # Looking it up is something to do, and what there is no retraining with does not count.
+  config = cell_config(epochs=0, drop_path=0.1)
+  config.benchmark.nasbench201_csv = str(table)
+  for name in (CELL, str(file)):
+    config.genotype = name
+    lib.validate(config, 1)
+  for name in ('', 'DARTS_V2', str(folder)):
+    config.genotype = name
+    with pytest.raises(ValueError, match=refused):
+      lib.validate(config, 1)
+
+  # Of a search, here or in another workdir, the space decides.
+  monkeypatch.setitem(SPACES, 'nasbench201', SPACES['darts'])
+  values = json.loads((folder / 'config.json').read_text())
+  values['search']['space'] = 'nasbench201'
+  (folder / 'config.json').write_text(json.dumps(values))
+  lib.validate(config, 1)
+  config.genotype = ''
+  config.search.space = 'nasbench201'
+  lib.validate(config, 1)
+  for name, message in ((str(other), "x.txt'; allowed: '' for"), ('y.csv', 'no such file; all')):
+    config.benchmark.nasbench201_csv = name
+    with pytest.raises(ValueError, match=message):
+      lib.validate(config, 1)
 
 
 def test_to_json_is_the_whole_config():

@@ -2,8 +2,9 @@
 
 import pytest
 
-from unrealnas_jax import drawing
+from unrealnas_jax import drawing, nasbench201
 from unrealnas_jax.genotype import OPS, PUBLISHED, Genotype
+from unrealnas_jax.nasbench201 import Architecture
 
 SMALL = Genotype(
   normal=(('sep_conv_3x3', 0), ('skip_connect', 1), ('none', 2), ('max_pool_3x3', 0)),
@@ -26,6 +27,20 @@ def test_graphs_of_a_genotype_by_hand():
   assert reduce.edges[:2] == (('c_{k-1}', '0', 'avg_pool_3x3'),) * 2
 
 
+def test_graph_of_a_nasbench201_cell():
+  ops = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3', 'none')
+  (graph,) = drawing.graphs(Architecture(ops)).values()
+  assert graph.edges == (
+    ('input', '1', 'none'),
+    ('input', '2', 'skip_connect'),
+    ('1', '2', 'nor_conv_1x1'),
+    ('input', 'output', 'nor_conv_3x3'),
+    ('1', 'output', 'avg_pool_3x3'),
+    ('2', 'output', 'none'),
+  )
+  assert len(drawing.draw(Architecture(ops)).axes[0].patches) == 10
+
+
 @pytest.mark.parametrize('genotype', [SMALL, *PUBLISHED.values()], ids=['small', *PUBLISHED])
 def test_a_drawing_shows_every_operation_and_node(genotype):
   figure = drawing.draw(genotype)
@@ -38,7 +53,7 @@ def test_a_drawing_shows_every_operation_and_node(genotype):
 
 
 def test_every_operation_has_a_colour():
-  assert {op for op in OPS if drawing.colour_of(op) == drawing.QUIET} == {'none'}
+  assert {op for op in OPS + nasbench201.OPS if drawing.colour_of(op) == drawing.QUIET} == {'none'}
 
 
 def test_no_genotype_is_refused():

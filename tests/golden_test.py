@@ -6,6 +6,7 @@ nothing here can check fails.
 
 import functools
 import json
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +16,15 @@ import tiny
 import torch_names
 from ml_collections import ConfigDict
 
+from unrealnas_jax import cost, nasbench201, optimizers, supernet
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax import optimizers, supernet
-from unrealnas_jax.methods import darts
+from unrealnas_jax.methods import darts, pc_darts
 from unrealnas_jax.network import Network
+from unrealnas_jax.network201 import Network201
 from unrealnas_jax.spaces import SPACES
 
 TOLERANCE = 1e-4  # of the largest value of an array
+ROUNDING = 1e-6  # of a mean of values around 1 in float32
 
 
 def test_equals_official(golden_path):
@@ -36,22 +39,42 @@ def check_darts_eval(golden, meta):
   """Outputs of the evaluation network in both modes, running statistics after one pass."""
   genotype = genotypes.from_json(str(golden['genotype']))
   network = Network(genotype, meta['C'], meta['layers'], meta['classes'], meta['auxiliary'])
-  variables = torch_names.network_variables(group(golden, 'w/'), genotype, meta['layers'])
+  names = {'genotype': genotype, 'cells': meta['layers']}
+  path_of = functools.partial(torch_names.network_path, **names)
+  aux_logits = check_network(golden, network, path_of)
+  assert_close(aux_logits, golden['aux_logits_train_mode'], 'aux_logits_train_mode')
+
+
+def check_nasbench201_eval(golden, meta):
+  """The same for the evaluation network of a NAS-Bench-201 cell, and its size."""
+  architecture = nasbench201.from_text(str(golden['genotype']))
+  network = Network201(architecture, meta['C'], meta['N'], meta['classes'])
+  path_of = functools.partial(torch_names.network201_path, cells=meta['N'])
+  variables = torch_names.network_variables(group(golden, 'w/'), path_of)
+  assert cost.parameters(variables['params']) == meta['params']
+  assert check_network(golden, network, path_of) is None
+
+
+def check_network(golden, network, path_of):
+  """Logits in both modes, running statistics after one pass; the auxiliary logits of that pass."""
+  variables = torch_names.network_variables(group(golden, 'w/'), path_of)
   x = images(golden['x'])
 
   (logits, aux_logits), updated = network.apply(variables, x, train=True, mutable=['batch_stats'])
   assert_close(logits, golden['logits_train_mode'], 'logits_train_mode')
-  assert_close(aux_logits, golden['aux_logits_train_mode'], 'aux_logits_train_mode')
 
   after = group(golden, 'w_after/')
   assert len(after) == len(group(golden, 'w/', 'running_mean')) * 2
   for name, value in after.items():
-    collection, path = torch_names.network_path(name, genotype, meta['layers'])
-    assert_close(at(updated[collection], path), value, name)
+    collection, path = path_of(name)
+    # The mean of what norms have made has its values cancel: exactly to 0 in float64.
+    rounding = ROUNDING if name.endswith('running_mean') else 0
+    assert_close(at(updated[collection], path), value, name, rounding)
 
-  logits, aux_logits = network.apply(variables | updated, x, train=False)
+  logits, none = network.apply(variables | updated, x, train=False)
   assert_close(logits, golden['logits_eval_mode'], 'logits_eval_mode')
-  assert aux_logits is None
+  assert none is None
+  return aux_logits
 
 
 def check_darts(golden, meta):
@@ -61,34 +84,48 @@ def check_darts(golden, meta):
   18 of the 86,016 windows have such maxima: pixels at which the ReLU before the 1x1 convolution
   that made them let nothing through, so that the gradient ends there, however it was split.
   """
-  space, hp = SPACES['darts'], step_settings(golden, meta)
-  net = supernet.make(supernet.Shape(space, meta['C'], meta['layers'], meta['classes'], 3))
+  check_supernet(darts, ('alphas',), golden, meta)
+
+
+def check_pc_darts(golden, meta):
+  """The same of the PC-DARTS supernet, a quarter of its channels mixed."""
+  check_supernet(pc_darts, ('alphas', 'betas'), golden, meta, partial=4)
+
+
+def check_supernet(method, learned, golden, meta, **shape):
+  space = SPACES['darts']
+  shape = supernet.Shape(space, meta['C'], meta['layers'], meta['classes'], 3, **shape)
+  net = supernet.make(shape)
+  weights = functools.partial(method.weights, net=net, hp=None)
   like, stats = jax.eval_shape(net.init, jax.random.key(0))
   params = torch_names.supernet_params(group(golden, 'w/'), like, space, meta['layers'])
   stats = jax.tree.map(jnp.zeros_like, stats)
-  alphas = {kind: golden[f'arch/alphas_{kind}'] for kind in space.kinds}
+  arch = {name: {kind: golden[f'arch/{name}_{kind}'] for kind in space.kinds} for name in learned}
+  unpack = operator.itemgetter('alphas') if learned == ('alphas',) else lambda arch: arch
 
   @tiny.quick_jit
   @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
-  def loss_and_gradients(params, alphas, x, labels):
-    loss, (_, logits) = net.loss(params, stats, darts.weights(alphas), images(x), labels)
+  def loss_and_gradients(params, arch, x, labels):
+    loss, (_, logits) = net.loss(params, stats, weights(unpack(arch)), images(x), labels)
     return loss, logits
 
-  (loss, logits), (gradient, _) = loss_and_gradients(params, alphas, golden['x'], golden['y'])
+  (loss, logits), (gradient, _) = loss_and_gradients(params, arch, golden['x'], golden['y'])
   assert_close(logits, golden['logits_train_mode'], 'logits_train_mode')
   assert_close(loss, golden['loss'], 'loss')
   check_weights(gradient, golden, 'grad_w', meta)
 
-  tx = optimizers.sgd(hp, epoch_steps=1)
-  updates, _ = tx.update(gradient, tx.init(params), params)
-  check_weights(optax.apply_updates(params, updates), golden, 'w_after_step', meta)
+  if 'weight_lr' in golden:
+    tx = optimizers.sgd(step_settings(golden, meta), epoch_steps=1)
+    updates, _ = tx.update(gradient, tx.init(params), params)
+    check_weights(optax.apply_updates(params, updates), golden, 'w_after_step', meta)
 
-  (loss, _), (_, gradient) = loss_and_gradients(params, alphas, golden['xv'], golden['yv'])
+  (loss, _), (_, gradient) = loss_and_gradients(params, arch, golden['xv'], golden['yv'])
   assert_close(loss, golden['val_loss'], 'val_loss')
-  for kind, value in gradient.items():
-    assert_close(value, golden[f'grad_arch_first_order/alphas_{kind}'], f'alphas_{kind}')
+  for name, values in gradient.items():
+    for kind, value in values.items():
+      assert_close(value, golden[f'grad_arch_first_order/{name}_{kind}'], f'{name}_{kind}')
 
-  genotype = space.decode(darts.weights(alphas))
+  genotype = space.decode(weights(unpack(arch)))
   assert genotype == genotypes.from_json(str(golden['genotype']))
 
 
@@ -122,7 +159,12 @@ def step_settings(golden, meta):
 
 
 # kind of a golden file -> check(arrays, meta)
-CHECKS = {'darts': check_darts, 'darts_eval': check_darts_eval}
+CHECKS = {
+  'darts': check_darts,
+  'darts_eval': check_darts_eval,
+  'pc_darts': check_pc_darts,
+  'nasbench201_eval': check_nasbench201_eval,
+}
 
 
 def group(golden, prefix, suffix=''):
@@ -145,7 +187,9 @@ def at(tree, path):
   return tree
 
 
-def assert_close(ours, official, name):
+def assert_close(ours, official, name, rounding=0):
   assert ours.shape == official.shape, name
   error, largest = np.abs(ours - official).max(), np.abs(official).max()
-  assert error <= TOLERANCE * largest, f'{name}: off by {error:.3g}, largest value {largest:.3g}'
+  assert error <= TOLERANCE * largest + rounding, (
+    f'{name}: off by {error:.3g}, largest value {largest:.3g}'
+  )

@@ -17,7 +17,7 @@ def image(y):
 
 def test_relu_conv():
   """Times 2, less 1, halved; negative pixels count as zero."""
-  y, seen = layers.relu_conv(X, {'pointwise': jnp.array([[2.0]])}, STATS, EVAL)
+  y, seen = layers.relu_conv(X, {'kernel': jnp.full((1, 1, 1, 1), 2.0)}, STATS, EVAL)
   np.testing.assert_allclose(image(y), [[0.5, -0.5, 2.5], [-0.5, 4.5, 5.5], [6.5, 7.5, -0.5]])
   assert seen == STATS
 
@@ -43,7 +43,7 @@ def test_separable():
 
 
 def test_an_odd_number_of_channels_is_halved_too():
-  params, stats = layers.init_factorized_reduce(jnp.ones, 4, 5, 3)
+  params, stats = layers.init_factorized_reduce(jnp.ones, 4, 5, False, 3)
   assert {name: kernel.shape for name, kernel in params.items()} == {
     'even': (3, 4, 2),
     'odd': (3, 4, 3),

@@ -17,6 +17,7 @@ CANDIDATES = (
   *('sep_conv_3x3', 'skip_connect', 'none'),
   *('max_pool_3x3', 'dil_conv_3x3', 'avg_pool_3x3'),
 )
+FORM = mixed.Form(CANDIDATES)
 CHANNELS, SIZE = 3, (4, 6)
 # State 1 does not flow into state 3: edges need not be all there are.
 EDGES = ((0, 2), (1, 2), (0, 3), (2, 3))
@@ -58,7 +59,7 @@ def plain_operation(op, x, params, stats, stride):
     y, seen = plain_norm(jnp.concatenate([even, odd], axis=-1), stats[0])
     return y, [seen]
   new_stats = []
-  for n, (layer, (_, dilation)) in enumerate(zip(params, mixed.CONVOLUTIONS[op], strict=True)):
+  for n, (layer, (_, dilation)) in enumerate(zip(params, mixed.SEPARABLE[op], strict=True)):
     y = grouped_conv(jnp.maximum(x, 0), layer['depthwise'], stride if n == 0 else 1, dilation)
     x, seen = plain_norm(y @ layer['pointwise'], stats[n])
     new_stats.append(seen)
@@ -122,8 +123,8 @@ def run(kind, plain, images, params, stats, weights):
   """Ours in either mode: plain, or the quick one."""
   mode = layers.Mode(train=True, axis_name=None, plain=plain)
   if kind == 'reduce':
-    return mixed.reduce_inputs(CANDIDATES, mode, images, params, stats, weights)
-  images, stats = mixed.walk(CANDIDATES, mode, EDGES, images, params, stats, weights)
+    return mixed.reduce_inputs(FORM, mode, images, params, stats, weights)
+  images, stats = mixed.walk(FORM, mode, EDGES, images, params, stats, weights)
   # The last state flows nowhere: what its pools would be is of no interest.
   return images, {**stats, 'pools': at(stats['pools'], slice(len(SOURCES)))}
 
@@ -131,9 +132,7 @@ def run(kind, plain, images, params, stats, weights):
 def arguments(kind):
   """(images, params, stats, weights) for the four edges of one kind."""
   stride, images, leading = {'walk': (1, 4, (4,)), 'reduce': (2, 2, (2, 2))}[kind]
-  shapes = jax.eval_shape(
-    lambda: mixed.init(jnp.ones, CANDIDATES, CHANNELS, stride, images, *leading)
-  )
+  shapes = jax.eval_shape(lambda: mixed.init(jnp.ones, FORM, CHANNELS, stride, images, *leading))
   rng = np.random.default_rng(1)
   params, stats = (
     jax.tree.map(lambda s: jnp.float32(rng.uniform(-1, 1, s.shape)), t) for t in shapes
@@ -211,7 +210,7 @@ def test_mix_by_hand():
 
   def mix(image, params, weights):
     bank = jnp.concatenate([image, jnp.zeros_like(image)])
-    bank, seen = mixed.walk(candidates, mode, ((0, 1),), bank, params, stats, weights)
+    bank, seen = mixed.walk(mixed.Form(candidates), mode, ((0, 1),), bank, params, stats, weights)
     return bank[1].sum(), (bank, seen)
 
   arguments = image, params, jnp.array([[9, 0.5, 2, 0.25]])
@@ -234,13 +233,13 @@ def test_mix_by_hand():
 def test_spaces_may_leave_operations_out(candidates, stride):
   """All shapes are as with all operations, those of the gradients too."""
   mode, leading = layers.Mode(train=True, axis_name=None), (1,) if stride == 1 else (2, 1)
-  params, stats = mixed.init(jnp.ones, candidates, CHANNELS, stride, 2, *leading)
+  params, stats = mixed.init(jnp.ones, mixed.Form(candidates), CHANNELS, stride, 2, *leading)
 
   def loss(images, params, weights):
     if stride == 1:
-      y, _ = mixed.walk(candidates, mode, ((0, 1),), images, params, stats, weights)
+      y, _ = mixed.walk(mixed.Form(candidates), mode, ((0, 1),), images, params, stats, weights)
     else:
-      y, _ = mixed.reduce_inputs(candidates, mode, images, params, stats, weights)
+      y, _ = mixed.reduce_inputs(mixed.Form(candidates), mode, images, params, stats, weights)
     assert y.shape == ((2, 1, 4, 5, CHANNELS) if stride == 1 else (1, 1, 2, 3, CHANNELS))
     return y.sum()
 

@@ -13,7 +13,7 @@ import pytest
 import quick_run
 
 from configs import default
-from unrealnas_jax import genotype, retrain
+from unrealnas_jax import genotype, nasbench201, retrain
 from unrealnas_jax.data.split import Dataset, Split
 
 TRAIN, TEST = 48, 21
@@ -67,6 +67,25 @@ def make_dataset(reads=None):
   )
   mean, std = np.full(1, 0.5, np.float32), np.ones(1, np.float32)
   return Dataset('made', *splits, 2, (8, 8, 1), mean, std)
+
+
+def make_labels_dataset(second):
+  """The same images with two labels: not bright, where the last three test images lie, and another.
+
+  second: label of all images, 1, 0, or -1 for one that is not known.
+  """
+  dataset = make_dataset()
+
+  def multi_hot(split):
+    def read(indices):
+      batch = split.read(indices)
+      dark = 1 - batch['label']
+      return {**batch, 'label': np.stack([dark, np.full_like(dark, second)], 1)}
+
+    return split._replace(read=read)
+
+  train, test = multi_hot(dataset.train), multi_hot(dataset.test)
+  return dataset._replace(train=train, test=test, names=('dark', 'b'), scored=('dark', 'b'))
 
 
 def make_config(**changes):
@@ -128,6 +147,56 @@ def test_every_test_image_counts_once_and_after_training(tmp_path):
   again = retrain.run(config, None, make_dataset(reads), tmp_path)
   assert {**again, 'retrain_seconds': facts['retrain_seconds']} == facts
   assert reads == ['test'] * 2
+
+
+@pytest.mark.parametrize(('second', 'known'), [(1, 42), (0, 42), (-1, 21)])
+def test_labels_have_an_auc_each_and_a_mean(tmp_path, second, known):
+  facts = retrain.run(make_config(epochs=1), None, make_labels_dataset(second), tmp_path)
+  # Of 21 images the 11 with even numbers are dark, and score high; of those 18 and 20 lie, and 19
+  # of the others. So 9 of 10 dark ones by label score high, and 2 of 11 others: of 110 pairs
+  # 9 * 9 are ordered rightly, and 9 * 2 + 1 * 9 are ties.
+  area = (9 * 9 + (9 * 2 + 1 * 9) / 2) / 110
+  np.testing.assert_allclose(facts['test_auc_per_label'].pop('dark'), area)
+  # The other label has no AUC, which leaves the mean to the first.
+  assert np.isnan(facts['test_auc_per_label'].pop('b'))
+  assert not facts['test_auc_per_label']
+  np.testing.assert_allclose(facts['test_auc'], area)
+  # It is right where the sign is: of the 10 images with odd numbers it says that they have it.
+  right = {1: 10, 0: 11, -1: 0}[second]
+  np.testing.assert_allclose(facts['test_accuracy'], (18 + right) / known)
+  assert facts['test_images'] == 21
+
+
+def test_the_mean_auc_is_over_the_scored_labels():
+  dataset = make_dataset()._replace(names=('a', 'b', 'c'), scored=('c', 'a'))
+  scores, labels = np.arange(4.0)[:, None].repeat(3, 1), np.array([[0, 1, 1, 1]]).T
+  labels = np.concatenate([labels, labels[::-1], [[0], [1], [0], [1]]], axis=1)
+  assert retrain.mean_auc(dataset, scores, labels) == {
+    'test_auc': (3 / 4 + 1) / 2,
+    'test_auc_per_label': {'a': 1, 'b': 0, 'c': 3 / 4},
+  }
+
+
+def test_loss_of_labels_is_that_of_each_alone(tmp_path):
+  """Logits (0, 0) cost log 2 a label that is known, divided by the number of all labels."""
+  config = make_config(epochs=1, auxiliary=0.0)
+  for second, expected in ((1, np.log(2)), (-1, np.log(2) / 2)):
+    retrain.run(config, None, make_labels_dataset(second), tmp_path / str(second))
+    first = lines(tmp_path / str(second))[0]
+    np.testing.assert_allclose(first['train_loss'], expected, rtol=1e-6)
+
+
+def test_learns_with_a_nasbench201_cell(tmp_path, monkeypatch):
+  monkeypatch.undo()
+  conv, skip, pool = 'nor_conv_3x3', 'skip_connect', 'avg_pool_3x3'
+  cell = nasbench201.Architecture((skip, 'none', pool, conv, skip, skip))
+  config = make_config(auxiliary=0.0, drop_path=0.0, channels=2, cells=1, epochs=6)
+  facts = retrain.run(config, cell, make_dataset(), tmp_path)
+  losses = [line['train_loss'] for line in lines(tmp_path) if 'epoch' not in line]
+  assert losses[-1] < 0.5 * losses[0]
+  # Classes are bright and dark images; the last three of the test lie.
+  assert facts['test_accuracy'] == 18 / 21
+  assert facts['parameters'] == 1_000
 
 
 def test_size_is_that_of_the_network_that_is_tested(monkeypatch):

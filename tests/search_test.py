@@ -186,8 +186,9 @@ def log():
 def test_collapse_is_told_and_health_is_not(log, logits, mass, skips, message):
   space = SPACES['darts']
   state = state_of(space, **logits)
-  genotype = space.decode(darts.weights(state.arch))
-  values = search.collapse(space, darts, state, genotype)
+  weights = darts.weights(state.arch, net=None, hp=None)
+  genotype = space.decode(weights)
+  values = search.collapse(space, weights, genotype)
   np.testing.assert_allclose(values['none_mass'], mass, rtol=0.01)
   assert values['normal_skips'] == sum(op == 'skip_connect' for op, _ in genotype.normal)
   assert skips is None or values['normal_skips'] == values['reduce_skips'] == skips

@@ -35,7 +35,7 @@ def test_cells_at_a_third_and_two_thirds_reduce_and_double_the_channels(cells, r
     channels *= 2 if number in reductions else 1
     assert ('inputs' in cell) == (number in reductions)
     assert ('even' in cell['older']) == (number - 1 in reductions)
-    assert cell['newer']['pointwise'].shape[1] == channels
+    assert cell['newer']['kernel'].shape[-1] == channels
   assert params['classifier']['kernel'].shape == (4 * channels, 4)
 
 

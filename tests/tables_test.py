@@ -59,6 +59,15 @@ def test_what_a_run_lacks_is_left_empty(tmp_path):
   assert rows == [['laptop', '1', '50.00%', '1,000', ''], ['paper', '1', '', '', '50.00%']]
 
 
+def test_tables_within_results_are_rows_of_their_own(tmp_path):
+  folder = made_run.write(tmp_path / 'run')
+  (folder / 'result.json').write_text('{"nasbench201_cifar10": {"rank": 1234, "cells": 15625}}')
+  assert tables.results(runs.read(folder)) == [
+    ('nasbench201 cifar10: rank', '1,234'),
+    ('nasbench201 cifar10: cells', '15,625'),
+  ]
+
+
 def test_one_configuration_needs_no_settings(tmp_path):
   groups = tables.group([run(tmp_path, 'a', seed=1), run(tmp_path, 'b', seed=2)])
   assert [group.label for group in groups] == ['all runs']

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from unrealnas_jax import supernet
-from unrealnas_jax.spaces.darts import SPACE
+from unrealnas_jax.spaces import darts
 
 # What LLVM would make quicker is run once here; compiling takes half as long without.
 quick_jit = functools.partial(
@@ -20,11 +20,8 @@ quick_jit = functools.partial(
 
 # Two nodes, and one operation of each way to be computed: a pool, the identity, a convolution.
 # The first cell reduces, so that the second meets states of two sizes.
-TINY = SPACE._replace(
-  ops=('none', 'max_pool_3x3', 'skip_connect', 'dil_conv_3x3'),
-  edges=((0, 2), (1, 2), (0, 3), (1, 3), (2, 3)),
-  nodes=2,
-  kind_of=lambda cell, cells: 'normal' if cell else 'reduce',
+TINY = darts.make(('none', 'max_pool_3x3', 'skip_connect', 'dil_conv_3x3'), nodes=2)._replace(
+  kind_of=lambda cell, cells: 'normal' if cell else 'reduce'
 )
 
 

@@ -56,6 +56,7 @@ class Programs:
     self.futures = {}
     self.npz = folder / 'x.npz'
     np.savez(self.npz, **quick_run.images())
+    np.savez(folder / 'labels.npz', **quick_run.labelled_images())
 
   def start(self, name, job):
     self.futures[name] = self.pool.submit(job, self.folder / name)
@@ -105,6 +106,8 @@ def programs(tmp_path_factory):
   for source in ('real', 'random_labels'):
     name = f'--config.source.name={source}'
     programs.start(source, lambda workdir, name=name: run(workdir, name, SEARCH_ONLY))
+  flags = f'--config.data.path={programs.folder}/labels.npz', '--config.source.label_rate=0.5'
+  programs.start('labels', lambda workdir: run(workdir, *flags))
   yield programs
   programs.pool.shutdown(cancel_futures=True)
 
@@ -215,6 +218,24 @@ def test_search_on_images_of_an_npz(programs, source):
   assert all(np.isfinite(value).all() for line in numbers(found) for value in line.values())
   genotype.load(str(workdir / 'genotype.json'))
   assert result(workdir).keys() == {'genotype', 'scale', 'search_steps'}
+
+
+def test_images_with_several_labels(programs):
+  workdir = programs.workdir('labels')
+  found = result(workdir)
+  assert (found['dataset'], found['test_images']) == ('labels', 20)
+  areas = found['test_auc_per_label']
+  assert areas.keys() == {'top', 'left'}
+  np.testing.assert_allclose(found['test_auc'], np.mean(list(areas.values())))
+  # Of 20 images one label is always known and the other of 16.
+  assert (found['test_accuracy'] * 36) % 1 < 1e-9
+  steps = [line for line in lines(workdir) if 'epoch' not in line]
+  # A search of two such steps knows nothing yet, and fair bits cost about log 2 each.
+  np.testing.assert_allclose(steps[0]['train_loss'], np.log(2), atol=0.2)
+  # 32 images have 4 fair bits each; a batch has 8 images.
+  for epoch in (line for line in lines(workdir) if 'eval_accuracy' in line):
+    assert (epoch['eval_accuracy'] * 128) % 1 == 0
+  assert all((line['train_accuracy'] * 32) % 1 < 1e-5 for line in steps[:8])
 
 
 def test_labels_make_a_difference(programs):

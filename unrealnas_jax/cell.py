@@ -1,4 +1,4 @@
-"""A cell of the supernet: two inputs brought to one shape, then the mixed operations of all edges.
+"""A cell of the DARTS supernet: its two inputs brought to one shape, then mixed operations.
 
 In a normal cell all states have one shape and are walked in order. In a reduction cell the edges
 that leave the inputs halve height and width and are computed first; the nodes are walked then.
@@ -10,28 +10,33 @@ import numpy as np
 from unrealnas_jax import layers, mixed
 
 
-def init(draw, space, channels, older, newer, reduce, shrunk):
+def init(draw, space, form, channels, older, newer, reduce, shrunk):
   """(params, stats) of a cell.
 
-  channels: of the states; older, newer: channels of the outputs of the two cells before.
-  reduce: the cell halves height and width; shrunk: the cell before it did.
+  form: mixed.Form; channels: of the states; older, newer: channels of the outputs of the two cells
+  before. reduce: the cell halves height and width; shrunk: the cell before it did.
   """
-  match = layers.init_factorized_reduce if shrunk else layers.init_relu_conv
-  pairs = {
-    'older': match(draw, older, channels),
-    'newer': layers.init_relu_conv(draw, newer, channels),
-  }
+  affine = form.affine
+  newer = layers.init_relu_conv(draw, 1, newer, channels, affine)
+  if shrunk:
+    older = layers.init_factorized_reduce(draw, older, channels, affine)
+  else:
+    older = layers.init_relu_conv(draw, 1, older, channels, affine)
+  pairs = {'older': older, 'newer': newer}
   rows, _ = walked_edges(space, reduce)
   states = space.nodes if reduce else space.inputs + space.nodes
-  pairs['walk'] = mixed.init(draw, space.ops, channels, 1, states, len(rows))
+  pairs['walk'] = mixed.init(draw, form, channels, 1, states, len(rows))
   if reduce:
     leading = space.inputs, space.nodes
-    pairs['inputs'] = mixed.init(draw, space.ops, channels, 2, space.inputs, *leading)
+    pairs['inputs'] = mixed.init(draw, form, channels, 2, space.inputs, *leading)
   return [{name: pair[side] for name, pair in pairs.items()} for side in (0, 1)]
 
 
-def apply(space, mode, reduce, shrunk, params, stats, weights, older, newer):
-  """older, newer: [B, H, W, C'], weights: [E, O] -> ([B, H', W', nodes * C], new stats)."""
+def apply(space, form, mode, reduce, shrunk, params, stats, weights, older, newer, dropout=None):
+  """older, newer: [B, H, W, C'], weights: [E, O] -> ([B, H', W', nodes * C], new stats).
+
+  dropout: (key, rate) for form.skip_dropout
+  """
   seen = {}
   match = layers.factorized_reduce if shrunk else layers.relu_conv
   older, seen['older'] = match(older, params['older'], stats['older'], mode)
@@ -39,13 +44,13 @@ def apply(space, mode, reduce, shrunk, params, stats, weights, older, newer):
   bank = jnp.stack([older, newer])
   if reduce:
     bank, seen['inputs'] = mixed.reduce_inputs(
-      space.ops, mode, bank, params['inputs'], stats['inputs'], weights[input_edges(space)]
+      form, mode, bank, params['inputs'], stats['inputs'], weights[input_edges(space)]
     )
   else:
-    bank = jnp.pad(bank, [(0, space.nodes)] + [(0, 0)] * 4)
+    bank = jnp.pad(mixed.unshuffle(form, bank), [(0, space.nodes)] + [(0, 0)] * 4)
   rows, edges = walked_edges(space, reduce)
   bank, seen['walk'] = mixed.walk(
-    space.ops, mode, edges, bank, params['walk'], stats['walk'], weights[rows]
+    form, mode, edges, bank, params['walk'], stats['walk'], weights[rows], dropout
   )
   return jnp.concatenate(list(bank[-space.nodes :]), axis=-1), seen
 

@@ -7,7 +7,8 @@ import os
 from etils import epath
 from ml_collections import ConfigDict
 
-from unrealnas_jax import genotype
+from unrealnas_jax import genotype, tabular
+from unrealnas_jax.nasbench201 import Architecture
 from unrealnas_jax.rules import GENOTYPE, PATH, check
 
 LISTED = 20  # problems that one message lists
@@ -85,7 +86,7 @@ def _check_work(config, devices, dataset):
     _config_of(config.genotype) if _is_folder(config.genotype) else genotype.load(config.genotype)
   except ValueError as error:
     yield str(error)
-  if config.retrain.epochs == 0:
+  if config.retrain.epochs == 0 and not config.benchmark.nasbench201_csv:
     yield (
       f'retrain.epochs = 0; allowed: at least 1 with genotype = {config.genotype!r}, '
       'or there is nothing to do'
@@ -156,6 +157,17 @@ def _check_sizes(config, devices, dataset):
         yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
 
 
+def _check_epochs(config, devices, dataset):
+  if config.search.epochs == 0 and config.method.name != 'random':
+    yield "search.epochs = 0; allowed: at least 1, or 0 with method.name = 'random'"
+
+
+def _check_partial(config, devices, dataset):
+  parts, channels = config.search.partial_channels, config.search.channels
+  if 'search' in _phases(config) and channels % parts:
+    yield (f'search.partial_channels = {parts}; allowed: a divisor of search.channels = {channels}')
+
+
 def _check_network(config, devices, dataset):
   retrain = config.retrain
   if 'retrain' not in _phases(config):
@@ -171,6 +183,36 @@ def _check_network(config, devices, dataset):
       f'retrain.auxiliary = {retrain.auxiliary}; allowed: 0 with {key} = {size}, the auxiliary '
       f'head needs more than {2**halvings} pixels'
     )
+
+
+def _check_nasbench201(config, devices, dataset):
+  table, retrain = config.benchmark.nasbench201_csv, config.retrain
+  try:
+    is_cell = _is_nasbench201(config)
+  except ValueError:
+    return  # told by _check_work
+  if is_cell and 'retrain' in _phases(config):
+    for key, allowed in (('auxiliary', 0), ('drop_path', 0), ('stem', 'cifar')):
+      if retrain[key] != allowed:
+        yield f'retrain.{key} = {retrain[key]!r}; allowed: {allowed!r} for a NAS-Bench-201 cell'
+  if table and not is_cell:
+    yield (
+      f"{tabular.KEY} = {table!r}; allowed: '' unless search.space = 'nasbench201' or genotype is "
+      'a cell of NAS-Bench-201'
+    )
+  elif table:
+    try:
+      tabular.reader_of(table)
+    except ValueError as error:
+      yield str(error)
+
+
+def _is_nasbench201(config):
+  """Whether what a run ends with is a NAS-Bench-201 cell; ValueError: its genotype is at fault."""
+  if config.genotype and not _is_folder(config.genotype):
+    return isinstance(genotype.load(config.genotype), Architecture)
+  searched = _config_of(config.genotype) if config.genotype else config
+  return searched.search.space == 'nasbench201'
 
 
 def _examples(config, dataset):
@@ -207,5 +249,8 @@ CHECKS = (
   _check_halves,
   _check_learning_rates,
   _check_sizes,
+  _check_epochs,
+  _check_partial,
   _check_network,
+  _check_nasbench201,
 )

@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
+from unrealnas_jax import nasbench201
 from unrealnas_jax.genotype import Genotype
 from unrealnas_jax.graph_layout import Graph, lay_out
 
@@ -64,8 +65,15 @@ def _darts_graphs(genotype):
   return found
 
 
+def _nasbench201_graphs(genotype):
+  names = ('input', '1', '2', 'output')
+  ends = ((names[source], names[node]) for source, node in nasbench201.EDGES)
+  edges = tuple((*pair, op) for pair, op in zip(ends, genotype.ops, strict=True))
+  return {'normal': Graph(names, edges)}
+
+
 # kind of genotype -> its graphs
-GRAPHS = {Genotype: _darts_graphs}
+GRAPHS = {Genotype: _darts_graphs, nasbench201.Architecture: _nasbench201_graphs}
 
 
 def colour_of(op):

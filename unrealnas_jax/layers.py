@@ -1,6 +1,6 @@
 """Layers of the supernet as pure functions: (x, params, stats, mode) -> (y, new stats).
 
-Norms have no scale and bias, as everywhere in the supernet but its stem.
+Norms have a scale and a bias only where the layer was made `affine`.
 """
 
 from typing import NamedTuple
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from unrealnas_jax import ops
+from unrealnas_jax.dense import conv
 from unrealnas_jax.depthwise import depthwise_conv
 
 
@@ -30,9 +31,18 @@ def init_stats(channels, *leading):
   return {'mean': jnp.zeros(shape), 'var': jnp.ones(shape)}
 
 
-def norm(x, stats, mode):
-  """Batch norm without scale and bias."""
-  return ops.batch_norm(x, stats, mode.train, axis_name=mode.axis_name)
+def init_norm(channels, affine, *leading):
+  """(params, stats) of norm."""
+  shape = (*leading, channels)
+  params = {'scale': jnp.ones(shape), 'bias': jnp.zeros(shape)} if affine else {}
+  return params, init_stats(channels, *leading)
+
+
+def norm(x, params, stats, mode):
+  """Batch norm, with the scale and bias among the params if there are any."""
+  return ops.batch_norm(
+    x, stats, mode.train, params.get('scale'), params.get('bias'), mode.axis_name
+  )
 
 
 def pointwise(x, kernel):
@@ -40,43 +50,47 @@ def pointwise(x, kernel):
   return jnp.dot(x, kernel.astype(x.dtype))
 
 
-def init_relu_conv(draw, channels_in, channels, *leading):
-  """(params, stats) of relu_conv; draw as in ops.conv_init, here and below."""
-  kernel = ops.conv_init(draw, (channels_in, channels), *leading)
-  return {'pointwise': kernel}, init_stats(channels, *leading)
+def init_relu_conv(draw, size, channels_in, channels, affine, *leading):
+  """(params, stats) of relu_conv; size: of its kernel; draw: as in ops.conv_init, also below."""
+  kernel = ops.conv_init(draw, (size, size, channels_in, channels), *leading)
+  params, stats = init_norm(channels, affine, *leading)
+  return {'kernel': kernel, **params}, stats
 
 
-def relu_conv(x, params, stats, mode):
-  """ReLU, 1x1 convolution, norm."""
-  return norm(pointwise(jax.nn.relu(x), params['pointwise']), stats, mode)
+def relu_conv(x, params, stats, mode, strides=(1, 1)):
+  """ReLU, convolution, norm."""
+  y = conv(jax.nn.relu(x), params['kernel'].astype(x.dtype), strides)
+  return norm(y, params, stats, mode)
 
 
-def init_factorized_reduce(draw, channels_in, channels, *leading):
+def init_factorized_reduce(draw, channels_in, channels, affine, *leading):
   """(params, stats) of factorized_reduce."""
   sizes = {'even': channels // 2, 'odd': channels - channels // 2}
-  params = {
+  kernels = {
     name: ops.conv_init(draw, (channels_in, size), *leading) for name, size in sizes.items()
   }
-  return params, init_stats(channels, *leading)
+  params, stats = init_norm(channels, affine, *leading)
+  return kernels | params, stats
 
 
 def factorized_reduce(x, params, stats, mode):
   """Halves height and width: one 1x1 convolution on even pixels, one on odd ones, norm."""
   even, odd = ops.alternate_pixels(jax.nn.relu(x))
   halves = pointwise(even, params['even']), pointwise(odd, params['odd'])
-  return norm(jnp.concatenate(halves, axis=-1), stats, mode)
+  return norm(jnp.concatenate(halves, axis=-1), params, stats, mode)
 
 
-def init_separable(draw, kernel, channels, *leading):
+def init_separable(draw, kernel, channels, affine, *leading):
   """(params, stats) of separable."""
-  params = {
+  kernels = {
     'depthwise': ops.conv_init(draw, (kernel, kernel, channels), *leading),
     'pointwise': ops.conv_init(draw, (channels, channels), *leading),
   }
-  return params, init_stats(channels, *leading)
+  params, stats = init_norm(channels, affine, *leading)
+  return kernels | params, stats
 
 
 def separable(x, params, stats, mode, stride, dilation):
   """ReLU, depthwise convolution, 1x1 convolution, norm."""
   y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation)
-  return norm(pointwise(y, params['pointwise']), stats, mode)
+  return norm(pointwise(y, params['pointwise']), params, stats, mode)

@@ -8,6 +8,7 @@ edge from its source instead, so that a cell keeps nothing but its states.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,65 +18,98 @@ from jax import custom_derivatives, lax
 from unrealnas_jax import layers, ops
 from unrealnas_jax.depthwise import sums
 
-# Layers (kernel size, dilation) of each candidate that convolves.
-CONVOLUTIONS = {
+# Layers (kernel size, dilation) of each candidate that convolves channel by channel.
+SEPARABLE = {
   'sep_conv_3x3': ((3, 1), (3, 1)),
   'sep_conv_5x5': ((5, 1), (5, 1)),
   'dil_conv_3x3': ((3, 2),),
   'dil_conv_5x5': ((5, 2),),
 }
+DENSE = {'nor_conv_1x1': 1, 'nor_conv_3x3': 3}  # kernel size
 POOLS = {'max_pool_3x3': ops.max_pool, 'avg_pool_3x3': ops.avg_pool}
 
 
-def init(draw, candidates, channels, stride, sources, *leading):
+class Form(NamedTuple):
+  """What the edges of a cell are made of.
+
+  ops: names of the O candidates, the columns of mixing weights.
+  pool_norm: a norm follows pools. affine: norms have a scale and a bias, each edge its own.
+  partial: only the first of so many equal parts of the channels goes through the candidates, the
+    others pass by, multiplied by the sum of the edge's weights; 1 = all channels.
+  sparse: a candidate whose weight is exactly 0 is not computed and learns nothing, its weight
+    included. Otherwise all are, and a zero has a gradient like any weight.
+  skip_dropout: identities drop values, independently on each edge.
+  """
+
+  ops: tuple[str, ...]
+  pool_norm: bool = True
+  affine: bool = False
+  partial: int = 1
+  sparse: bool = False
+  skip_dropout: bool = False
+
+
+def init(draw, form, channels, stride, sources, *leading):
   """(params, stats) of the mixed operations of edges, arrays with leading axes for the edges.
 
-  params: {op: layers} of what each edge computes for itself; stats: {'edges': the same,
-  'pools': {op: statistics stacked by source}}.
+  channels: of the states. params: {op: layers} of what each edge computes for itself; stats:
+  {'edges': the same, 'pools': {op: statistics stacked by source}}.
   """
-  pairs = {}
-  for op in candidates:
-    if op in CONVOLUTIONS:
-      pairs[op] = [
-        layers.init_separable(draw, kernel, channels, *leading) for kernel, _ in CONVOLUTIONS[op]
-      ]
+  channels, affine = channels // form.partial, form.affine
+  pairs, pools = {}, {}
+  for op in form.ops:
+    if op in SEPARABLE:
+      sizes = [size for size, _ in SEPARABLE[op]]
+      pairs[op] = [layers.init_separable(draw, n, channels, affine, *leading) for n in sizes]
+    elif op in DENSE:
+      pairs[op] = [layers.init_relu_conv(draw, DENSE[op], *2 * (channels,), affine, *leading)]
     elif op == 'skip_connect' and stride == 2:
-      pairs[op] = [layers.init_factorized_reduce(draw, channels, channels, *leading)]
+      pairs[op] = [layers.init_factorized_reduce(draw, *2 * (channels,), affine, *leading)]
+    elif op == 'skip_connect' and form.skip_dropout:
+      pairs[op] = []
+    elif op in POOLS and form.pool_norm and affine:
+      pairs[op] = [layers.init_norm(channels, affine, *leading)]
+    elif op in POOLS and form.pool_norm:
+      pools[op] = layers.init_stats(channels, sources)
   params, stats = ({op: [p[n] for p in pair] for op, pair in pairs.items()} for n in (0, 1))
-  pools = {op: layers.init_stats(channels, sources) for op in candidates if op in POOLS}
   return params, {'edges': stats, 'pools': pools}
 
 
-def walk(candidates, mode, edges, bank, params, stats, weights):
+def walk(form, mode, edges, bank, params, stats, weights, dropout=None):
   """Completes the states of a cell, one after the other, from the states before them.
 
   edges: pairs (source, destination) of states, sorted by destination.
   bank: [S, B, H, W, C], all states; a state starts with what it was given (inputs, or what flowed
-    in from elsewhere) and gets the mixed operations of its incoming edges added.
-  weights: [E, O]; params and stats stacked likewise -> (bank, new stats)
+    in from elsewhere), gets the mixed operations of its incoming edges added, and then has its
+    channels shuffled if they are partial.
+  weights: [E, O]; params and stats stacked likewise; dropout: (key, rate) for form.skip_dropout
+  -> (bank, new stats)
   """
+  arguments = bank, params, stats, weights, dropout
   if mode.plain:
-    return _walk(_plain_loop, np.asarray, candidates, mode, edges, bank, params, stats, weights)
-  return _quick_walk(candidates, mode, edges, bank, params, stats, weights)
+    return _walk(_plain_loop, np.asarray, form, mode, edges, *arguments)
+  return _quick_walk(form, mode, edges, *arguments)
 
 
-def _walk(loop, table, candidates, mode, edges, bank, params, stats, weights):
+def _walk(loop, table, form, mode, edges, bank, params, stats, weights, dropout):
   sources, starts = map(table, _order(edges, len(bank)))
   shared = _shared_weights(edges, weights, len(bank))
 
   def one_edge(e, carry):
     bank, total, stats = carry
     y, seen = own_operations(
-      candidates, mode, bank[sources[e]], _at(params, e), _at(stats['edges'], e), weights[e], 1
+      *(form, mode, _part(form, bank[sources[e]]), _at(params, e), _at(stats['edges'], e)),
+      *(weights[e], 1, _child(dropout, e)),
     )
     return bank, total + y, {**stats, 'edges': _put(stats['edges'], e, seen)}
 
   def one_state(n, carry):
     bank, stats = carry
-    carry = bank, bank[n], stats
+    carry = bank, _part(form, bank[n]), stats
     _, total, stats = loop(starts[n], starts[n + 1], one_edge, carry)
-    bank = bank.at[n].set(total)
-    y, seen = shared_operations(candidates, mode, total, _at(stats['pools'], n), shared[:, n], 1)
+    state = _shuffle(form, _with_part(form, bank[n], total))
+    bank = bank.at[n].set(state)
+    y, seen = shared_operations(form, mode, state, _at(stats['pools'], n), shared[:, n], 1)
     return bank + y, {**stats, 'pools': _put(stats['pools'], n, seen)}
 
   return loop(0, len(bank), one_state, (bank, stats))
@@ -91,18 +125,18 @@ _looped = functools.partial(_walk, lax.fori_loop, jnp.asarray)
 _quick_walk = jax.custom_vjp(_looped, nondiff_argnums=(0, 1, 2))
 
 
-def _walk_fwd(candidates, mode, edges, bank, params, stats, weights):
+def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout):
   # The gradients of kernels are half of the way back, and an architecture step needs none of them:
   # what is differentiated is a residual of its own, so that the way back can leave out the rest.
   learned = any(leaf.perturbed for leaf in jax.tree.leaves(params, is_leaf=_is_primal))
-  bank, params, stats, weights = _values((bank, params, stats, weights))
-  result = _looped(candidates, mode, edges, bank, params, stats, weights)
-  return result, (result[0], params, (params,) if learned else (), stats, weights)
+  bank, params, stats, weights, dropout = _values((bank, params, stats, weights, dropout))
+  result = _looped(form, mode, edges, bank, params, stats, weights, dropout)
+  return result, (result[0], params, (params,) if learned else (), stats, weights, dropout)
 
 
-def _walk_bwd(candidates, mode, edges, residuals, gradients):
+def _walk_bwd(form, mode, edges, residuals, gradients):
   # Edges and pools are computed again from the finished states.
-  bank, params, learned, stats, weights = residuals
+  bank, params, learned, stats, weights, dropout = residuals
   sources, starts = map(jnp.asarray, _order(edges, len(bank)))
   shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, len(bank)), weights)
 
@@ -111,8 +145,8 @@ def _walk_bwd(candidates, mode, edges, residuals, gradients):
 
     def run(x, weights, *learned):
       fixed = () if learned else (_at(params, e),)
-      edge_stats = _at(stats['edges'], e)
-      return own_operations(candidates, mode, x, *learned, *fixed, edge_stats, weights, 1)[0]
+      arguments = *learned, *fixed, _at(stats['edges'], e), weights, 1, _child(dropout, e)
+      return own_operations(form, mode, _part(form, x), *arguments)[0]
 
     _, vjp = jax.vjp(run, bank[sources[e]], weights[e], *_at(learned, e))
     dx, dw, *dp = vjp(total)
@@ -124,86 +158,137 @@ def _walk_bwd(candidates, mode, edges, residuals, gradients):
     n = len(bank) - 1 - back
 
     def run(x, weights):
-      return shared_operations(candidates, mode, x, _at(stats['pools'], n), weights, 1)[0]
+      return shared_operations(form, mode, x, _at(stats['pools'], n), weights, 1)[0]
 
     _, vjp = jax.vjp(run, bank[n], shared[:, n])
     dx, dw = vjp(dbank)
-    total = dbank[n] + dx  # all that the finished state flows into is known by now
-    carry = dbank.at[n].set(total), total, dweights, dlearned
+    # All that the finished state flows into is known by now.
+    total = _shuffle(form, dbank[n] + dx, back=True)
+    carry = dbank.at[n].set(total), _part(form, total), dweights, dlearned
     dbank, _, dweights, dlearned = lax.fori_loop(starts[n], starts[n + 1], one_edge, carry)
     return dbank, dshared.at[:, n].set(dw), dweights, dlearned
 
   carry = gradients[0], *_zeros((shared, weights, learned))
   dbank, dshared, dweights, dlearned = lax.fori_loop(0, len(bank), one_state, carry)
   dparams = dlearned[0] if learned else _zeros(params)
-  return dbank, dparams, _zeros(stats), dweights + shared_vjp(dshared)[0]
+  return dbank, dparams, _zeros(stats), dweights + shared_vjp(dshared)[0], None
 
 
 _quick_walk.defvjp(_walk_fwd, _walk_bwd, symbolic_zeros=True)
 
 
-def reduce_inputs(candidates, mode, inputs, params, stats, weights):
+def reduce_inputs(form, mode, inputs, params, stats, weights):
   """Mixed operations of stride 2 on all edges from the inputs of a cell to all its nodes.
 
   inputs: [I, B, H, W, C], weights: [I, N, O], params and stats stacked likewise
-  -> (nodes [N, B, H', W', C], new stats), H' = ceil(H / 2)
+  -> (nodes [N, B, H', W', C], new stats), H' = ceil(H / 2); not shuffled, `walk` does that
   """
 
   def source(_, variables):
     x, params, stats, weights = variables
-    shared, pools = shared_operations(candidates, mode, x, stats['pools'], weights, 2)
+    shared, pools = shared_operations(form, mode, x, stats['pools'], weights, 2)
 
     def edge(_, variables):
-      return None, own_operations(candidates, mode, x, *variables, 2)
+      return None, own_operations(form, mode, _part(form, x), *variables, 2)
 
     # What an edge computes is computed again on the way back.
     edge = edge if mode.plain else jax.checkpoint(edge, prevent_cse=False)
-    _, (own, edges) = lax.scan(edge, None, (params, stats['edges'], weights), unroll=mode.plain)
-    return None, (shared + own, {'edges': edges, 'pools': pools})
+    variables = params, stats['edges'], weights
+    _, (own, edges) = lax.scan(edge, None, variables, unroll=mode.plain)
+    nodes = _with_part(form, shared, _part(form, shared) + own)
+    return None, (nodes, {'edges': edges, 'pools': pools})
 
   variables = inputs, params, stats, weights
   _, (nodes, stats) = lax.scan(source, None, variables, unroll=mode.plain)
   return nodes.sum(0), stats
 
 
-def own_operations(candidates, mode, x, params, stats, weights, stride):
+def own_operations(form, mode, x, params, stats, weights, stride, dropout=None):
   """Mix of what an edge computes for itself. x: [B, H, W, C], weights: [O] -> (y, new stats)."""
   total, seen = jnp.zeros_like(x[:, ::stride, ::stride]), {}
-  for op, op_params in params.items():
-    y, seen[op] = _own_operation(op, x, op_params, stats[op], mode, stride)
-    total = total + y * weights[candidates.index(op)].astype(y.dtype)
+  for op in params:
+
+    def run(x, params, stats, weight, op=op):
+      y, seen = _own_operation(op, x, params, stats, mode, stride, dropout)
+      return y * weight.astype(y.dtype), seen
+
+    def leave_out(x, params, stats, weight):
+      return jnp.zeros_like(x[:, ::stride, ::stride]), stats
+
+    arguments = x, params[op], stats[op], weights[form.ops.index(op)]
+    if form.sparse:
+      y, seen[op] = lax.cond(arguments[-1] != 0, run, leave_out, *arguments)
+    else:
+      y, seen[op] = run(*arguments)
+    total = total + y
   return total, seen
 
 
-def _own_operation(op, x, params, stats, mode, stride):
-  if op == 'skip_connect':
-    y, seen = layers.factorized_reduce(x, params[0], stats[0], mode)
-    return y, [seen]
-  new_stats = []
-  for n, (_, dilation) in enumerate(CONVOLUTIONS[op]):
-    x, seen = layers.separable(x, params[n], stats[n], mode, stride if n == 0 else 1, dilation)
-    new_stats.append(seen)
-  return x, new_stats
+def _own_operation(op, x, params, stats, mode, stride, dropout):
+  if op == 'skip_connect' and stride == 1:
+    return ops.drop_values(x, *dropout, mode.axis_name) if mode.train else x, []
+  if op in SEPARABLE:
+    new_stats = []
+    for n, (_, dilation) in enumerate(SEPARABLE[op]):
+      x, seen = layers.separable(x, params[n], stats[n], mode, stride if n == 0 else 1, dilation)
+      new_stats.append(seen)
+    return x, new_stats
+  if op in POOLS:
+    y, seen = layers.norm(POOLS[op](x, stride), params[0], stats[0], mode)
+  else:
+    layer = layers.factorized_reduce if op == 'skip_connect' else layers.relu_conv
+    y, seen = layer(x, params[0], stats[0], mode)
+  return y, [seen]
 
 
-def shared_operations(candidates, mode, x, stats, weights, stride):
+def shared_operations(form, mode, x, stats, weights, stride):
   """Mixes of what depends on the source alone, one mix a destination.
 
   x: [B, H, W, C], weights: [D, O] -> ([D, B, H', W', C], new stats)
   """
+  part = _part(form, x)
   images, columns, seen = [], [], {}
-  for column, op in enumerate(candidates):
-    if op in POOLS:
-      y, seen[op] = layers.norm(POOLS[op](x, stride), stats[op], mode)
-    elif op == 'skip_connect' and stride == 1:
-      y = x
+  for column, op in enumerate(form.ops):
+    if op in POOLS and not (form.pool_norm and form.affine):
+      y = POOLS[op](part, stride)
+      if form.pool_norm:
+        y, seen[op] = layers.norm(y, {}, stats[op], mode)
+    elif op == 'skip_connect' and stride == 1 and not form.skip_dropout:
+      y = part
     else:
       continue
     images.append(y)
     columns.append(column)
-  if not images:
-    return jnp.zeros((len(weights), *x[:, ::stride, ::stride].shape), x.dtype), seen
-  return _mixes(weights[:, np.array(columns)], images), seen
+  y = jnp.zeros((len(weights), *part[:, ::stride, ::stride].shape), x.dtype)
+  y = _mixes(weights[:, np.array(columns)], images) if images else y
+  if form.partial > 1:
+    rest = x[..., part.shape[-1] :]
+    rest = rest if stride == 1 else ops.max_of_blocks(rest)
+    y = jnp.concatenate([y, _mixes(weights.sum(-1, keepdims=True), [rest])], axis=-1)
+  return y, seen
+
+
+def _part(form, x):
+  """The channels that go through the candidates."""
+  return x[..., : x.shape[-1] // form.partial]
+
+
+def _with_part(form, x, part):
+  """x with other values in `_part`."""
+  return part if form.partial == 1 else x.at[..., : part.shape[-1]].set(part)
+
+
+def _shuffle(form, x, back=False):
+  """Deals the channels out among the parts, or takes them back to where they were."""
+  parts = form.partial
+  if parts == 1:
+    return x
+  return ops.shuffle_channels(x, x.shape[-1] // parts if back else parts)
+
+
+def unshuffle(form, x):
+  """What `walk` has to be given of a state without edges, so that it comes out as x."""
+  return _shuffle(form, x, back=True)
 
 
 @jax.custom_vjp
@@ -250,6 +335,10 @@ def _values(primals):
 
 def _zeros(tree):
   return jax.tree.map(jnp.zeros_like, tree)
+
+
+def _child(dropout, edge):
+  return dropout and (jax.random.fold_in(dropout[0], edge), dropout[1])
 
 
 def _at(tree, index):

@@ -70,6 +70,44 @@ def avg_pool(x, stride):
   return x / count
 
 
+def max_of_blocks(x):
+  """Maximum of each 2x2 pixels. x: [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C]."""
+  return functools.reduce(jnp.maximum, _corners(x, -jnp.inf))
+
+
+def mean_of_blocks(x):
+  """Mean of each 2x2 pixels, padding not counted. Shapes as in max_of_blocks."""
+  count = _corners(jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0)
+  return sum(_corners(x, 0)) / sum(count)
+
+
+def _corners(x, padding):
+  odd = ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0))
+  x = jnp.pad(x, odd, constant_values=padding)
+  return [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+
+
+def shuffle_channels(x, groups):
+  """Takes channels from each of some equal groups in turn. x: [..., C] -> [..., C].
+
+  Shuffled with C / groups groups they are as before.
+  """
+  *pixels, channels = x.shape
+  return x.reshape(*pixels, groups, channels // groups).swapaxes(-1, -2).reshape(x.shape)
+
+
+def drop_values(x, key, rate, axis_name=None):
+  """Sets values to 0 with probability `rate`, and scales the others so that the mean stays.
+
+  x: [B, H, W, C]; rate: [] in [0, 1). What is dropped depends on an example's place in the batch of
+  all devices along axis_name, so that it is the same on any number of them.
+  """
+  place = jnp.arange(len(x)) + (0 if axis_name is None else lax.axis_index(axis_name) * len(x))
+  draw = jax.vmap(lambda n: jax.random.uniform(jax.random.fold_in(key, n), (x[0].size,)))(place)
+  keep = (draw.reshape(x.shape) >= rate).astype(x.dtype)
+  return x * keep / jnp.asarray(1 - rate, x.dtype)
+
+
 # Neither is lax.reduce_window, whose gradient for the maximum is a slow select-and-scatter on CPU.
 # The maximum of shifted images differentiated by JAX is quicker, but still a chain of selections
 # that a profile of the search step showed; here it is a count of the winners and one sum.

@@ -10,10 +10,12 @@ import optax
 
 
 class Optimizers(NamedTuple):
-  """The two optimizers of a search."""
+  """The two optimizers of a search; steps: of the search, epoch_steps: of an epoch."""
 
   weights: optax.GradientTransformation
   arch: optax.GradientTransformation
+  epoch_steps: int
+  steps: int
 
 
 def cosine_by_epoch(lr, lr_end, epochs, epoch_steps):
@@ -40,9 +42,10 @@ def sgd(hp, epoch_steps):
 
 
 def adam(hp):
-  """Adam with L2 for the architecture; hp: config.method."""
+  """Adam with L2 for the architecture, its gradient's norm clipped if asked; hp: config.method."""
   b1, b2 = hp.arch_betas
   return optax.chain(
+    optax.clip_by_global_norm(hp.arch_clip) if hp.arch_clip else optax.identity(),
     optax.add_decayed_weights(hp.arch_weight_decay),
     optax.scale_by_adam(b1, b2, eps=1e-8),
     optax.scale_by_learning_rate(hp.arch_lr),

@@ -1,4 +1,4 @@
-"""Training the network of a genotype from scratch on real images, then its test accuracy."""
+"""Training the network of a genotype from scratch on real images, then its test accuracy or AUC."""
 
 import functools
 
@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 from jax import lax
 
-from unrealnas_jax import cost, loop, ops, optimizers, parallel
+from unrealnas_jax import cost, loop, objective, ops, optimizers, parallel
+from unrealnas_jax import network as networks
 from unrealnas_jax.data import augment, batches, real
-from unrealnas_jax.network import Network
 from unrealnas_jax.state import RetrainState
 
 
@@ -51,8 +52,8 @@ def run(config, genotype, dataset, workdir):
 def make_network(config, genotype, classes):
   """The network of config.retrain, averaging over devices."""
   retrain = config.retrain
-  return Network(
-    genotype=genotype,
+  return networks.make(
+    genotype,
     channels=retrain.channels,
     cells=retrain.cells,
     classes=classes,
@@ -98,15 +99,15 @@ def make_step(config, source, network, tx, epoch_steps):
         example_keys=example_keys,
         mutable=['batch_stats'],
       )
-      value = cross_entropy(logits, labels)
+      value = objective.loss(logits, labels)
       if hp.auxiliary:
-        value += hp.auxiliary * cross_entropy(aux_logits, labels)
+        value += hp.auxiliary * objective.loss(aux_logits, labels)
       return value, (updated['batch_stats'], logits)
 
     (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
     updates, weight_opt = tx.update(parallel.mean(gradient), state.weight_opt, state.params)
     params = optax.apply_updates(state.params, updates)
-    accuracy = (logits.argmax(-1) == labels).mean()
+    accuracy = objective.accuracy(logits, labels)
     metrics = parallel.mean({'train_loss': value, 'train_accuracy': accuracy})
     return RetrainState(state.step + 1, params, batch_stats, weight_opt), metrics
 
@@ -116,41 +117,62 @@ def make_step(config, source, network, tx, epoch_steps):
   return step
 
 
-def cross_entropy(logits, labels):
-  """Mean cross entropy. logits: [B, K], labels: [B]"""
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-
 def evaluate(config, dataset, network, state):
-  """{'test_accuracy', 'test_images'} on the test split, without augmentation."""
+  """{'test_accuracy', 'test_images'} on the test split, and `mean_auc` of a multi-label set."""
   source = real.make(config, dataset, split='test')
 
-  def count_correct(key, state, batch):
+  def answer(key, state, batch):
     images, labels = source.fn(key, batch)
     variables = {'params': state.params, 'batch_stats': state.batch_stats}
     logits, _ = network.apply(variables, images, train=False)
-    return lax.psum(((logits.argmax(-1) == labels) * batch['mask']).sum(), parallel.AXIS)
+    count = lax.psum(objective.count(logits, labels, batch['mask']), parallel.AXIS)
+    seen = (logits, labels, batch['mask']) if dataset.names else ()
+    return count, lax.all_gather(seen, parallel.AXIS, tiled=True)
 
-  run_batch = parallel.pmap_step(count_correct, batches=1, donate=False)
+  run_batch = parallel.pmap_step(answer, batches=1, donate=False)
   key = parallel.replicate(jax.random.key(0))  # real images draw nothing
   indices = np.arange(source.examples)
   part = jax.process_index(), jax.process_count()
-  counts = [
-    float(run_batch(key, state, parallel.shard(batch)))
+  answers = [
+    jax.tree.map(np.asarray, run_batch(key, state, parallel.shard(batch)))
     for batch in batches.eval_batches(source.read, indices, config.retrain.batch, part=part)
   ]
-  return {'test_accuracy': sum(counts) / source.examples, 'test_images': source.examples}
+  right, known = np.sum([count for count, _ in answers], axis=0, dtype=np.float64)
+  facts = {'test_accuracy': right / known, 'test_images': source.examples}
+  if not dataset.names:
+    return facts
+  parts = zip(*(seen for _, seen in answers), strict=True)
+  scores, labels, mask = map(np.concatenate, parts)
+  return {**facts, **mean_auc(dataset, scores[mask > 0], labels[mask > 0])}
+
+
+def mean_auc(dataset, scores, labels):
+  """{'test_auc': the mean over dataset.scored, 'test_auc_per_label': {name: AUC}}.
+
+  scores, labels: [N, K] of the test images. An AUC that is not defined (objective.auc) is NaN, null
+  in result.json, and has no part in the mean; a warning says so.
+  """
+  areas = dict(zip(dataset.names, objective.auc(scores, labels), strict=True))
+  undefined = [name for name in dataset.scored if np.isnan(areas[name])]
+  if undefined:
+    logging.warning(
+      'There is no AUC of %s: all test images have it, or none, or the network diverged.',
+      ', '.join(undefined),
+    )
+  defined = [areas[name] for name in dataset.scored if name not in undefined]
+  return {'test_auc': np.mean(defined) if defined else np.nan, 'test_auc_per_label': areas}
 
 
 def measure(network, shape):
   """{'parameters', 'multiply_adds'} of a network without its auxiliary head, for one image."""
-  network = network.clone(auxiliary=False, axis_name=None)
+  network = network.clone(axis_name=None)
   image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
   variables = jax.eval_shape(functools.partial(network.init, train=False), jax.random.key(0), image)
   multiply_adds = cost.multiply_adds(
     functools.partial(network.apply, train=False), variables, image
   )
-  return {'parameters': cost.parameters(variables['params']), 'multiply_adds': multiply_adds}
+  tested = {name: tree for name, tree in variables['params'].items() if name != 'auxiliary_head'}
+  return {'parameters': cost.parameters(tested), 'multiply_adds': multiply_adds}
 
 
 def _batches(config, source, steps):

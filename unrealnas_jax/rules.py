@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from unrealnas_jax import tabular
+
 
 class Rule(NamedTuple):
   """What one key may hold.
@@ -37,7 +39,10 @@ _BETAS = Rule(
   'two numbers from 0 to below 1, such as (0.5, 0.999)',
   lambda pair: len(pair) == 2 and all(_is(float, x) and 0 <= x < 1 for x in pair),
 )
-GENOTYPE = "'' to search, a published name, a genotype.json, or the workdir of a search"
+GENOTYPE = (
+  "'' to search, a published name, an arch string of NAS-Bench-201, a genotype.json, or the "
+  'workdir of a search'
+)
 PATH = "'digits', a file 'x.npz', or 'tfds:NAME'"
 
 # What a name may be is filled in by `_registries`.
@@ -54,15 +59,31 @@ RULES = {
   'source.size': _whole(1),
   'source.channels': _whole(1),
   'source.classes': _whole(2),
+  'source.label_rate': _BELOW_ONE,
   'method.name': Rule(str, 'the name of a method'),
   'method.arch_lr': _NOT_NEGATIVE,
   'method.arch_betas': _BETAS,
   'method.arch_weight_decay': _NOT_NEGATIVE,
+  'method.arch_clip': _NOT_NEGATIVE,
+  'method.warmup_epochs': _whole(0),
+  'method.rlnas.angle': _one_of(('network', 'edges')),
+  'method.evolution.population': _whole(1),
+  'method.evolution.generations': _whole(1),
+  'method.evolution.parents': _whole(1),
+  'method.evolution.mutations': _whole(0),
+  'method.evolution.mutation_probability': Rule(
+    float, 'a number from 0 to 1', lambda x: 0 <= x <= 1
+  ),
+  'method.evolution.crossovers': _whole(0),
+  'method.random.cells': _whole(1),
+  'method.random.measure': _one_of(('val_accuracy', 'train_loss')),
   'search.space': Rule(str, 'the name of a search space'),
   'search.channels': _whole(1),
   'search.cells': _whole(1),
+  'search.partial_channels': _whole(1),
+  'search.affine': _SWITCH,
   'search.batch': _whole(1),
-  'search.epochs': _whole(1),
+  'search.epochs': _whole(0),
   'search.train_portion': _FRACTION,
   'search.lr': _POSITIVE,
   'search.lr_end': _NOT_NEGATIVE,
@@ -88,6 +109,7 @@ RULES = {
   'retrain.augment.pad': _whole(0),
   'retrain.augment.flip': _SWITCH,
   'retrain.augment.cutout': _whole(0),
+  'benchmark.nasbench201_csv': Rule(str, tabular.ALLOWED),
   'checkpoint.every': _whole(0),
   'checkpoint.keep': _whole(1),
   'log_every': _whole(1),
@@ -136,6 +158,8 @@ def _registries():
   return {
     'source.name': _one_of(SOURCES),
     'method.name': _one_of(METHODS),
+    'method.arch_clip': _NOT_NEGATIVE,
+    'method.warmup_epochs': _whole(0),
     'search.space': _one_of(SPACES),
     'retrain.stem': _one_of(STEMS),
   }

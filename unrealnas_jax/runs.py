@@ -14,7 +14,8 @@ from unrealnas_jax.rules import flatten
 class Run(NamedTuple):
   """A run; what its workdir does not hold is None or empty.
 
-  name: of the folder. config: {'search.epochs': 50}. result, environment: as their JSON files.
+  name: of the folder. config, result: as their JSON files, flat: {'search.epochs': 50}.
+  environment: as its JSON file.
   series: phase -> name -> (steps [N], values [N], NaN where there is none).
   weights: kind of cell -> (epochs [T], mixing weights [T, E, O] at their ends).
   samples: (images uint8, labels).
@@ -43,7 +44,7 @@ def read(workdir):
   return Run(
     name=folder.resolve().name,
     config=flatten(_json(folder / 'config.json')),
-    result=_json(folder / 'result.json'),
+    result=flatten(_json(folder / 'result.json')),
     environment=_json(folder / 'environment.json'),
     genotype=genotypes.from_json(path.read_text(), str(path)) if path.exists() else None,
     series=_series(lines),

@@ -22,6 +22,7 @@ def write(workdir, key, source):
     return
   batch = source.read(np.arange(min(COUNT, source.examples)))
   images, labels = jax.device_get(jax.jit(source.fn)(key, batch))
+  path.parent.mkdir(parents=True, exist_ok=True)
   with io.BytesIO() as file:
     np.savez_compressed(file, images=stretch(images), labels=labels)
     metrics.unfinished(path).write_bytes(file.getvalue())

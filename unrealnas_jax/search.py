@@ -10,7 +10,17 @@ from absl import logging
 from etils import epath
 from jax import lax
 
-from unrealnas_jax import checkpoint, data, loop, metrics, optimizers, parallel, samples, supernet
+from unrealnas_jax import (
+  checkpoint,
+  data,
+  loop,
+  metrics,
+  objective,
+  optimizers,
+  parallel,
+  samples,
+  supernet,
+)
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import augment, batches
 from unrealnas_jax.methods import METHODS
@@ -42,9 +52,9 @@ def run(config, dataset, workdir):
   key, plan, net, method, source = prepare(config, dataset)
   samples.write(workdir, jax.random.fold_in(key, 3), source)
   state, seconds = loop.run(plan, key, config, workdir)
-  genotype = method.decode(key, state, net=net, hp=config.method)
+  genotype = method.decode(_params_key(key), state, net=net, hp=config.method)
   if parallel.is_primary():
-    metrics.write_json(epath.Path(workdir) / 'genotype.json', genotype._asdict())
+    metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
   return genotype, {'search_seconds': seconds, 'search_steps': plan.steps}
 
@@ -91,6 +101,9 @@ def _make_net(config, classes, image_channels, plain=False):
       dtype=config.dtype,
       axis_name=parallel.AXIS,
       plain=plain,
+      affine=config.search.affine,
+      partial=config.search.partial_channels,
+      sparse=METHODS[config.method.name].SPARSE,
     )
   )
 
@@ -98,15 +111,17 @@ def _make_net(config, classes, image_channels, plain=False):
 def make_optimizers(config, epoch_steps):
   """The optimizers of the weights, whose learning rate changes once an epoch, and of the alphas."""
   return optimizers.Optimizers(
-    optimizers.sgd(config.search, epoch_steps), optimizers.adam(config.method)
+    weights=optimizers.sgd(config.search, epoch_steps),
+    arch=optimizers.adam(config.method),
+    epoch_steps=epoch_steps,
+    steps=config.search.epochs * epoch_steps,
   )
 
 
 def init_state(key, config, net, method, tx):
   """The state before the first step."""
-  params_key, arch_key = (jax.random.fold_in(key, number) for number in (0, 1))
-  params, batch_stats = net.init(params_key)
-  arch = method.init(arch_key, net=net, hp=config.method)
+  params, batch_stats = net.init(_params_key(key))
+  arch = method.init(jax.random.fold_in(key, 1), net=net, hp=config.method)
   return SearchState(
     step=jnp.zeros((), jnp.int32),
     params=params,
@@ -115,6 +130,10 @@ def init_state(key, config, net, method, tx):
     weight_opt=tx.weights.init(params),
     arch_opt=tx.arch.init(arch),
   )
+
+
+def _params_key(key):
+  return jax.random.fold_in(key, 0)
 
 
 def make_step(config, source, net, method, tx):
@@ -164,7 +183,7 @@ def restore_genotype(workdir, config):
     raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
   step, state = restored
   logging.info('The genotype is that of step %d of the search in %s', step, workdir)
-  return method.decode(key, state, net=net, hp=config.method)
+  return method.decode(_params_key(key), state, net=net, hp=config.method)
 
 
 def _batches(config, source, halves, steps):
@@ -179,23 +198,24 @@ def _batches(config, source, halves, steps):
 
 def _end_of_epoch(config, key, source, net, method, arch_half):
   """state -> what is said of it once an epoch: accuracy in eval mode, and signs of collapse."""
-  evaluate = parallel.pmap_step(_make_eval(source, net, method), batches=1, donate=False)
+  evaluate = parallel.pmap_step(_make_eval(config, source, net, method), batches=1, donate=False)
   data_key = parallel.replicate(jax.random.fold_in(key, 3))
-  part = jax.process_index(), jax.process_count()
+  params_key, part = _params_key(key), (jax.process_index(), jax.process_count())
 
   def end_of_epoch(state):
     parts = [
       evaluate(data_key, state, parallel.shard(batch))
       for batch in batches.eval_batches(source.read, arch_half, config.search.batch, part=part)
     ]
-    correct = sum(float(values) for values in parts)
-    genotype = method.decode(key, state, net=net, hp=config.method)
+    right, known = np.sum([np.asarray(count, np.float64) for count in parts], axis=0)
+    genotype = method.decode(params_key, state, net=net, hp=config.method)
+    weights = method.weights(state.arch, net=net, hp=config.method)
     values = {
-      'eval_accuracy': correct / len(arch_half),
-      **collapse(net.space, method, state, genotype),
-      'weights': jax.tree.map(_rounded, method.weights(state.arch)),
+      'eval_accuracy': right / known,
+      **collapse(net.space, weights, genotype),
+      'weights': jax.tree.map(_rounded, weights),
     }
-    warn(values, len(genotype.normal))
+    warn(values, len(genotypes.cells(genotype)['normal']))
     return values
 
   return end_of_epoch
@@ -205,31 +225,26 @@ def _rounded(x):
   return np.asarray(x).round(WEIGHT_DIGITS)
 
 
-def _make_eval(source, net, method):
+def _make_eval(config, source, net, method):
   def evaluate(key, state, batch):
     images, labels = source.fn(key, batch)
-    weights = method.weights(state.arch)
+    weights = method.weights(state.arch, net=net, hp=config.method)
     logits, _ = net.apply(state.params, state.batch_stats, weights, images, train=False)
-    correct = (logits.argmax(-1) == labels) * batch['mask']
-    return lax.psum(correct.sum(), parallel.AXIS)
+    return lax.psum(objective.count(logits, labels, batch['mask']), parallel.AXIS)
 
   return evaluate
 
 
-def collapse(space, method, state, genotype):
-  """Signs that a search degenerates: {'none_mass', 'normal_skips', 'reduce_skips'}.
+def collapse(space, weights, genotype):
+  """Signs that a search degenerates: {'none_mass', 'normal_skips', ...}.
 
   none_mass: mean weight of the operation none; skips: how many of a cell's operations are skips.
   """
-  weights = jax.tree.map(np.asarray, method.weights(state.arch))
   column = space.ops.index('none')
-  return {
-    'none_mass': np.mean([weights[kind][:, column].mean() for kind in space.kinds]),
-    **{
-      f'{kind}_skips': sum(op == 'skip_connect' for op, _ in getattr(genotype, kind))
-      for kind in space.kinds
-    },
-  }
+  none = [np.asarray(weights[kind])[:, column].mean() for kind in space.kinds]
+  cells = genotypes.cells(genotype)
+  skips = {f'{kind}_skips': ops.count('skip_connect') for kind, ops in cells.items()}
+  return {'none_mass': np.mean(none), **skips}
 
 
 def warn(values, edges):

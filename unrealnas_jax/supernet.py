@@ -9,13 +9,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import optax
 
-from unrealnas_jax import cell, layers, ops
-from unrealnas_jax.dense import conv
+from unrealnas_jax import layers, objective, ops
+from unrealnas_jax.mixed import Form
 from unrealnas_jax.spaces.space import Space
-
-STEM_WIDTH = 3  # channels of the stem over channels of the first cell
 
 
 class Net(NamedTuple):
@@ -23,9 +20,10 @@ class Net(NamedTuple):
 
   init: key -> (params, stats), stats being the running statistics of batch norm
   apply: (params, stats, weights, images [B, H, W, C], train) -> (logits [B, K] float32, new stats)
-  loss: (params, stats, weights, images, labels [B]) -> (mean cross entropy, (new stats, logits)),
-    in training mode
-  weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by
+  loss: (params, stats, weights, images, labels) -> (objective.loss, (new stats, logits)),
+    in training mode; labels: [B] classes, or multi-hot [B, K]
+  weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
+  shape.skip_dropout is set, loss also takes dropout=(key, rate).
   """
 
   space: Space
@@ -37,10 +35,11 @@ class Net(NamedTuple):
 class Shape(NamedTuple):
   """What a supernet is built from.
 
-  channels: of the first cell, doubled at each reduction; cells, classes: numbers.
+  channels: of the first cell, doubled at each reduction; classes: their number.
+  cells: their number, of NAS-Bench-201 in each of the three stages.
   dtype: of the activations; parameters, statistics and logits stay float32.
   axis_name: the axis of the devices that a batch is spread over, None for one device.
-  plain: as in layers.Mode.
+  plain: as in layers.Mode; affine, partial, sparse, skip_dropout: as in mixed.Form.
   """
 
   space: Space
@@ -51,28 +50,27 @@ class Shape(NamedTuple):
   dtype: Any = jnp.float32
   axis_name: str | None = None
   plain: bool = False
+  affine: bool = False
+  partial: int = 1
+  sparse: bool = False
+  skip_dropout: bool = False
+
+  @property
+  def form(self):
+    """What the edges of all cells are made of."""
+    pool_norm = self.space.pool_norm
+    return Form(self.space.ops, pool_norm, *(getattr(self, name) for name in Form._fields[2:]))
 
 
 def make(shape):
   """The supernet of a Shape."""
   apply = functools.partial(_apply, shape)
 
-  def loss(params, stats, weights, images, labels):
-    logits, stats = apply(params, stats, weights, images, train=True)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses.mean(), (stats, logits)
+  def loss(params, stats, weights, images, labels, dropout=None):
+    logits, stats = apply(params, stats, weights, images, train=True, dropout=dropout)
+    return objective.loss(logits, labels), (stats, logits)
 
   return Net(shape.space, functools.partial(_init, shape), apply, loss)
-
-
-def _plan(shape):
-  """For each cell: its kind, whether the cell before it reduced, its channels."""
-  channels, shrunk = shape.channels, False
-  for number in range(shape.cells):
-    kind = shape.space.kind_of(number, shape.cells)
-    channels = 2 * channels if kind == 'reduce' else channels
-    yield kind, shrunk, channels
-    shrunk = kind == 'reduce'
 
 
 def _init(shape, key):
@@ -80,48 +78,19 @@ def _init(shape, key):
 
 
 def _init_by(shape, draw):
-  width = STEM_WIDTH * shape.channels
-  stem = {
-    'kernel': ops.conv_init(draw, (3, 3, shape.image_channels, width)),
-    'scale': jnp.ones(width),
-    'bias': jnp.zeros(width),
-  }
-  params, stats, older, newer = [], [], width, width
-  for kind, shrunk, channels in _plan(shape):
-    cell_params, cell_stats = cell.init(
-      *(draw, shape.space, channels, older, newer, kind == 'reduce', shrunk)
-    )
-    params.append(cell_params)
-    stats.append(cell_stats)
-    older, newer = newer, channels * shape.space.nodes
+  params, stats, features = shape.space.skeleton.init(draw, shape)
   classifier = {
-    'kernel': ops.conv_init(draw, (newer, shape.classes)),
-    'bias': draw((shape.classes,)) / math.sqrt(newer),
+    'kernel': ops.conv_init(draw, (features, shape.classes)),
+    'bias': draw((shape.classes,)) / math.sqrt(features),
   }
-  return (
-    {'stem': stem, 'cells': params, 'classifier': classifier},
-    {'stem': layers.init_stats(width), 'cells': stats},
-  )
+  return params | {'classifier': classifier}, stats
 
 
-def _apply(shape, params, stats, weights, images, train):
+def _apply(shape, params, stats, weights, images, train, dropout=None):
   mode = layers.Mode(train, shape.axis_name, shape.plain)
-  newer, stem_stats = _stem(images.astype(shape.dtype), params['stem'], stats['stem'], mode)
-  older, seen = newer, []
-  for (kind, shrunk, _), cell_params, cell_stats in zip(
-    _plan(shape), params['cells'], stats['cells'], strict=True
-  ):
-    y, new_stats = cell.apply(
-      *(shape.space, mode, kind == 'reduce', shrunk),
-      *(cell_params, cell_stats, weights[kind], older, newer),
-    )
-    older, newer = newer, y
-    seen.append(new_stats)
-  features = newer.astype(jnp.float32).mean((1, 2))
+  features, stats = shape.space.skeleton.apply(
+    shape, mode, params, stats, weights, images.astype(shape.dtype), dropout
+  )
+  features = features.astype(jnp.float32).mean((1, 2))
   logits = features @ params['classifier']['kernel'] + params['classifier']['bias'][None]
-  return logits, {'stem': stem_stats, 'cells': seen}
-
-
-def _stem(x, params, stats, mode):
-  y = conv(x, params['kernel'].astype(x.dtype))
-  return ops.batch_norm(y, stats, mode.train, params['scale'], params['bias'], mode.axis_name)
+  return logits, stats

@@ -88,4 +88,4 @@ def _spread(name, values):
 
 
 def _words(name):
-  return name.replace('_', ' ')
+  return name.replace('_', ' ').replace('.', ': ')

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from unrealnas_jax.data import datasets, npz
 
 CIFAR = pathlib.Path(__file__).parents[3] / 'shared' / 'data' / 'cifar10_10k.npz'
+MULTI_HOT = np.array([[1, 0, 0], [0, 1, -1], [1, 1, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0]])
 
 
 def config(path, size=0):
@@ -78,6 +79,37 @@ def test_rows_sorted_by_class_are_shuffled_together(tmp_path):
   np.testing.assert_array_equal(first['image'], second['image'])
 
 
+@pytest.mark.parametrize('dtype', [np.int8, np.float64])
+def test_multi_hot(tmp_path, dtype):
+  x = np.arange(60, dtype=np.uint8).reshape(60, 1, 1)
+  y = np.stack([np.arange(60) < 30, np.arange(60) % 2], 1).astype(dtype)
+  y[7, 0] = -1
+  changes = {'x_train': x, 'y_train': y, 'x_test': x[:9], 'y_test': y[:9]}
+  dataset = datasets.load(config(write(tmp_path, **changes)))
+  assert (dataset.classes, dataset.names) == (2, ('label_0', 'label_1'))
+  assert dataset.scored == dataset.names
+  batch = dataset.train.read(np.arange(60))
+  assert batch['label'].dtype == np.int32
+  # In another order, or its halves would differ in the first label; each image with its labels.
+  assert 8 < (batch['label'][:30, 0] == 1).sum() < 22
+  np.testing.assert_array_equal(batch['label'], y[batch['image'].ravel()])
+  again = datasets.load(config(tmp_path / 'own.npz')).train.read(np.arange(60))
+  np.testing.assert_array_equal(again['image'], batch['image'])
+  np.testing.assert_array_equal(dataset.test.read(np.array([7]))['label'], [[-1, 1]])
+
+
+def test_names_of_labels(tmp_path):
+  names = np.array(['edema', 'fracture', 'none'])
+  changes = {'y_train': MULTI_HOT, 'y_test': MULTI_HOT[:3], 'label_names': names}
+  dataset = datasets.load(config(write(tmp_path, **changes)))
+  assert dataset.names == ('edema', 'fracture', 'none')
+
+
+def test_classes_have_no_names(tmp_path):
+  dataset = datasets.load(config(write(tmp_path)))
+  assert dataset.names == dataset.scored == ()
+
+
 def nan_at_one_pixel(value):
   x = np.zeros((6, 4, 5, 3), np.float32)
   x[3, 2, 1, 0] = value
@@ -134,9 +166,45 @@ ERRORS = {
     r'y_train is of type float64; allowed: whole numbers',
   ),
   'text labels': ({'y_test': np.array(['a', 'b', 'c'])}, r'y_test is of type <U1'),
-  'multi-hot': (
-    {'y_train': np.eye(3, dtype=int)[[0, 1, 2, 0, 1, 2]]},
-    r'y_train is of shape \[6, 3\]; allowed: 1-D class labels \[N\]',
+  'multi-hot in y_test alone': (
+    {'y_test': np.eye(3, dtype=int)},
+    r'y_test is of shape \[3, 3\]; allowed: class labels \[N\], one .* or multi-hot labels',
+  ),
+  'multi-hot in y_train alone': (
+    {'y_train': MULTI_HOT},
+    r'y_test is of shape \[3\]; allowed: multi-hot labels \[N, K\] as y_train has',
+  ),
+  'other number of labels': (
+    {'y_train': MULTI_HOT, 'y_test': np.zeros((3, 4))},
+    r'y_test is 4 labels an image; allowed: 3, as y_train has',
+  ),
+  'multi-hot lengths differ': (
+    {'y_train': MULTI_HOT[:4], 'y_test': MULTI_HOT[:3]},
+    r'y_train is 4 rows where x_train has 6 images; allowed: one row an image',
+  ),
+  'multi-hot two': (
+    {'y_train': MULTI_HOT * 2, 'y_test': MULTI_HOT[:3]},
+    r'y_train is -?2 somewhere; allowed: 1 = there, 0 = not there, -1 = not known',
+  ),
+  'multi-hot nan': (
+    {'y_train': MULTI_HOT, 'y_test': np.full((3, 3), np.nan)},
+    r'y_test is nan somewhere; allowed: .*-1 = not known',
+  ),
+  'multi-hot text': (
+    {'y_train': MULTI_HOT.astype(str), 'y_test': MULTI_HOT[:3]},
+    r'y_train is of type <U\d+; allowed: numbers',
+  ),
+  'too few names': (
+    {'y_train': MULTI_HOT, 'y_test': MULTI_HOT[:3], 'label_names': np.array(['a', 'b'])},
+    r"label_names is \['a', 'b'\]; allowed: 3 different names",
+  ),
+  'a name twice': (
+    {'y_train': MULTI_HOT, 'y_test': MULTI_HOT[:3], 'label_names': np.array(['a', 'b', 'a'])},
+    r"label_names is \['a', 'b', 'a'\]; allowed: 3 different names",
+  ),
+  'names as objects': (
+    {'y_train': MULTI_HOT, 'y_test': MULTI_HOT[:3], 'label_names': np.array(['a', 1, None])},
+    r'label_names is an array of Python objects',
   ),
   'column': (
     {'y_train': np.array([[2], [0], [1], [0], [1], [2]])},

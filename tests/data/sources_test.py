@@ -21,7 +21,7 @@ KEY = jax.random.key(7)
 
 def config(**source):
   values = {'name': 'noise', 'examples': 60, 'size': 5, 'channels': 3, 'classes': CLASSES}
-  return ConfigDict({'source': {**values, **source}})
+  return ConfigDict({'source': {**values, 'label_rate': 0.0, **source}})
 
 
 def dataset():
@@ -118,6 +118,34 @@ def test_labels_are_balanced_and_their_order_depends_on_the_key(name):
   # Another key agrees by chance in one label of five: 1,200 again.
   agree = int((fn(jax.random.key(8), batch)[1] == labels).sum())
   assert abs(agree - 1200) < 5 * 31
+
+
+@pytest.mark.parametrize('name', ['noise', 'random_labels'])
+def test_random_multi_hot_labels_have_the_rate_and_are_independent(name):
+  fn = jax.jit(source(name, label_rate=0.25).fn)
+  index = np.arange(6000, dtype=np.int32)
+  batch = {'index': index, 'image': np.zeros((6000, 6, 5, 3), np.uint8)}
+  images, labels = fn(KEY, batch)
+  assert labels.shape == (6000, CLASSES)
+  assert labels.dtype == jnp.int32
+  # Six standard deviations of 6,000 bits of probability 1/4, and of 6,000 products of two of them,
+  # whose mean is 1/16.
+  np.testing.assert_allclose(labels.mean(0), 1 / 4, atol=6 * np.sqrt(1 / 4 * 3 / 4 / 6000))
+  together = labels.T @ labels / 6000
+  others = together[~np.eye(CLASSES, dtype=bool)]
+  np.testing.assert_allclose(others, 1 / 16, atol=6 * np.sqrt(1 / 16 * 15 / 16 / 6000))
+  # An example keeps its labels, whatever its batch; its image is that of the source with classes.
+  alone = jax.tree.map(lambda x: x[77:78], batch)
+  np.testing.assert_array_equal(fn(KEY, alone)[1][0], labels[77])
+  np.testing.assert_array_equal(images[:60], jax.jit(source(name).fn)(KEY, batch)[0][:60])
+
+
+def test_real_multi_hot_labels_pass_unchanged():
+  labels = np.random.default_rng(0).integers(-1, 2, (60, CLASSES))
+  train = in_memory(IMAGES, labels)
+  made = real.make(None, dataset()._replace(train=train))
+  np.testing.assert_array_equal(call(made, [5, 59])[1], labels[[5, 59]])
+  assert made.classes == CLASSES
 
 
 def test_image_and_label_keys_differ():

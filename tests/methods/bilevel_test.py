@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 import tiny
+from ml_collections import ConfigDict
 
 from unrealnas_jax import optimizers, parallel
 from unrealnas_jax.methods import bilevel, darts
@@ -23,10 +24,11 @@ from unrealnas_jax.supernet import Net
 # Two devices with two examples each; means 4 and 1. An image is right where it is positive.
 VAL = jnp.array([[1.0, 5], [4, 6]]), jnp.zeros((2, 2), jnp.int32)
 TRAIN = jnp.array([[-2.0, 2], [1, 3]]), jnp.zeros((2, 2), jnp.int32)
-TX = optimizers.Optimizers(weights=optax.sgd(0.1), arch=optax.sgd(0.5))
+TX = optimizers.Optimizers(weights=optax.sgd(0.1), arch=optax.sgd(0.5), epoch_steps=4)
+HP = ConfigDict({'warmup_epochs': 0})
 
 
-def loss(params, stats, weights, images, labels):
+def loss(params, stats, weights, images, labels, dropout=None):
   value = images.mean() * params['w'] * weights['normal'][0, 0]
   stats = {'seen': 10 * stats['seen'] + parallel.mean(images.mean())}
   return value, (stats, jnp.stack([images, -images], axis=-1))
@@ -92,8 +94,8 @@ def test_arch_step_asks_for_no_gradient_of_the_params():
 
   untouched.defvjp(lambda w: (w, None), backward)
 
-  def guarded(params, *rest):
-    return loss({'w': untouched(params['w'])}, *rest)
+  def guarded(params, *rest, **dropout):
+    return loss({'w': untouched(params['w'])}, *rest, **dropout)
 
   net = NET._replace(loss=guarded)
   step = functools.partial(bilevel.arch_step, net=net, tx=TX, weights=identity)
@@ -109,7 +111,7 @@ def test_darts_steps_the_architecture_first_and_the_weights_under_the_new_one():
   Then m = 1 / (1 + e^2), and the gradient of w is 1 * m. Both halves pass the running statistics,
   the architecture's first: 10 * (10 * 1 + 4) + 1.
   """
-  step = functools.partial(darts.step, None, net=NET, tx=TX, hp=None)
+  step = functools.partial(darts.step, None, net=NET, tx=TX, hp=HP)
   after, metrics = on_devices(step, state(), TRAIN, VAL)
   np.testing.assert_allclose(after.arch['normal'], [[-1, 1]], rtol=1e-6)
   mixed = 1 / (1 + np.exp(2))
@@ -120,9 +122,21 @@ def test_darts_steps_the_architecture_first_and_the_weights_under_the_new_one():
   np.testing.assert_allclose(metrics['train_loss'], 1 * 2 * mixed, rtol=1e-6)
 
 
+def test_the_architecture_rests_while_it_warms_up():
+  """Step 7 is in the second epoch of 4 steps, step 8 in the third."""
+  for warmup, moves in ((1, True), (2, False)):
+    hp = ConfigDict({'warmup_epochs': warmup})
+    step = functools.partial(darts.step, None, net=NET, tx=TX, hp=hp)
+    after, metrics = on_devices(step, state(), TRAIN, VAL)
+    assert np.any(after.arch['normal'] != 0) == moves
+    assert (after.batch_stats['seen'] == 141) == moves
+    assert after.params['w'] != 2
+    np.testing.assert_allclose(metrics['val_loss'], 4 * 2 / 2)
+
+
 def test_darts_starts_near_equal_weights():
   arch = darts.init(jax.random.key(0), net=tiny.net(), hp=None)
-  for kind, weights in darts.weights(arch).items():
+  for kind, weights in darts.weights(arch, net=None, hp=None).items():
     assert 0.7e-3 < arch[kind].std() < 1.4e-3
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
     np.testing.assert_allclose(weights, 1 / 4, atol=2e-3)

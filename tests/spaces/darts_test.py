@@ -3,8 +3,9 @@
 import jax
 import numpy as np
 
-from unrealnas_jax.spaces.darts import EDGES, OPS, SPACE
+from unrealnas_jax.spaces.darts import OPS, SPACE
 
+EDGES = SPACE.edges
 FIRST = 'max_pool_3x3'  # the first operation but none
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from unrealnas_jax.data import digits, npz, tfds_files
 from unrealnas_jax.data.split import Dataset, Split
 
-# kind -> read(data_config) -> (name, train, test, classes)
+# kind -> read(data_config) -> (name, train, test, labels: Labels)
 KINDS = {'digits': digits.read, 'npz': npz.read, 'tfds': tfds_files.read}
 
 STATISTICS_IMAGES = 50_000
@@ -19,11 +19,11 @@ def load(data_config) -> Dataset:
   """
   if data_config.size < 0:
     raise ValueError(f'data.size = {data_config.size}; allowed: pixels > 0, or 0 = as stored')
-  name, train, test, classes = KINDS[kind_of(data_config.path)](data_config)
+  name, train, test, labels = KINDS[kind_of(data_config.path)](data_config)
   test.read(np.arange(1))  # a test split without labels should stop the run now, not at its end
   shape = train.read(np.arange(1))['image'].shape[1:]
   mean, std = statistics(train)
-  return Dataset(name, train, test, classes, shape, mean, std)
+  return Dataset(name, train, test, labels.classes, shape, mean, std, labels.names, labels.scored)
 
 
 def kind_of(path: str) -> str:

@@ -3,11 +3,11 @@
 import numpy as np
 
 from unrealnas_jax.data.images import resize_all
-from unrealnas_jax.data.split import Split, in_memory
+from unrealnas_jax.data.split import Labels, Split, in_memory
 
 
-def read(data_config) -> tuple[str, Split, Split, int]:
-  """(name, train, test, classes) of the digits, 0..16 scaled to 0..255 and resized to data.size.
+def read(data_config) -> tuple[str, Split, Split, Labels]:
+  """(name, train, test, labels) of the digits, 0..16 scaled to 0..255 and resized to data.size.
 
   Every 5th image of each class, the first included, is a test image: 364 test and 1,433 training
   images, with the classes in equal proportion. Both keep the order of the file.
@@ -24,7 +24,7 @@ def read(data_config) -> tuple[str, Split, Split, int]:
     'digits',
     in_memory(images[~test], labels[~test]),
     in_memory(images[test], labels[test]),
-    10,
+    Labels(10),
   )
 
 

@@ -1,4 +1,4 @@
-"""Gaussian noise images with uniform random labels, made inside the compiled step."""
+"""Gaussian noise images with random labels, made inside the compiled step."""
 
 import math
 
@@ -9,7 +9,7 @@ from unrealnas_jax.data.source import Source, example_keys, random_label
 
 
 def make(config, dataset=None) -> Source:
-  """N(0, 1) images and labels 0..source.classes - 1; `dataset` is not used.
+  """N(0, 1) images with random labels (source.random_label); `dataset` is not used.
 
   Raises ValueError: source.examples, size, channels or classes below 1.
   """
@@ -31,7 +31,7 @@ def make(config, dataset=None) -> Source:
     def example(index):
       image_key, label_key = example_keys(key, index)
       image = jax.random.normal(image_key, (math.prod(shape),)).reshape(shape)
-      return image, random_label(label_key, classes)
+      return image, random_label(label_key, classes, config.source.label_rate)
 
     return jax.vmap(example)(batch['index'])
 

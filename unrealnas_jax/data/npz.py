@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 from unrealnas_jax.data.images import resize_all
-from unrealnas_jax.data.split import Split, in_memory
+from unrealnas_jax.data.split import MISSING, Labels, Split, in_memory
 
 KEYS = ('x_train', 'y_train', 'x_test', 'y_test')
 
@@ -18,15 +18,17 @@ _HEADERS = {
 }
 
 
-def read(data_config) -> tuple[str, Split, Split, int]:
-  """(name, train, test, classes) of the file data.path, resized to data.size.
+def read(data_config) -> tuple[str, Split, Split, Labels]:
+  """(name, train, test, labels) of the file data.path, resized to data.size.
 
   The file holds x_train, y_train, x_test, y_test; other arrays are ignored. x: uint8, or float in
-  0..1; [N, H, W], [N, H, W, 1] or [N, H, W, 3], the same H, W and channels in both. y: whole
-  numbers [N], and y_train holds each class 0..K - 1.
+  0..1; [N, H, W], [N, H, W, 1] or [N, H, W, 3], the same H, W and channels in both. y is either
+    [N]     whole numbers, and y_train holds each class 0..K - 1
+    [N, K]  multi-hot, K > 1: 1 = there, 0 = not there, -1 = not known; names in label_names [K],
+            if that is in the file
 
-  Training rows that are sorted by class are shuffled once, always in the same way: search splits
-  them by position, and its halves would hold different classes.
+  Training rows that are multi-hot or sorted by class are shuffled once, always in the same way:
+  search splits them by position, and its halves would hold different classes.
 
   Raises ValueError, naming file, array, what was found and what is allowed.
   """
@@ -37,16 +39,18 @@ def read(data_config) -> tuple[str, Split, Split, int]:
   if x_train.shape[1:] != x_test.shape[1:]:
     found = f'{list(x_test.shape[1:])} an image where x_train has {list(x_train.shape[1:])}'
     raise _error(path, 'x_test', found, 'the same height, width and channels in both')
-  y_train = _labels(path, 'y_train', arrays['y_train'], len(x_train))
-  y_test = _labels(path, 'y_test', arrays['y_test'], len(x_test))
-  classes = _classes(path, y_train, y_test)
-  if (y_train[1:] >= y_train[:-1]).all():
+  several = arrays['y_train'].ndim == 2 and arrays['y_train'].shape[1] > 1
+  check = _multi_hot if several else _labels
+  y_train = check(path, 'y_train', arrays['y_train'], len(x_train))
+  y_test = check(path, 'y_test', arrays['y_test'], len(x_test))
+  labels = (_names if several else _classes)(path, y_train, y_test)
+  if several or (y_train[1:] >= y_train[:-1]).all():
     order = np.random.default_rng(0).permutation(len(y_train))
     x_train, y_train = x_train[order], y_train[order]
   name = os.path.basename(path).removesuffix('.npz')
   train = in_memory(resize_all(x_train, data_config.size), y_train)
   test = in_memory(resize_all(x_test, data_config.size), y_test)
-  return name, train, test, classes
+  return name, train, test, labels
 
 
 def memory_bytes() -> int:
@@ -102,10 +106,10 @@ def _member_bytes(path, key, archive, info):
   return size
 
 
-def _load(path):
+def _load(path, keys=KEYS):
   try:
     with np.load(path, allow_pickle=False) as file:
-      return {key: file[key] for key in KEYS}
+      return {key: file[key] for key in keys}
   except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
     raise _error(path, 'the file', f'unreadable ({error})', 'an .npz file of np.savez') from error
 
@@ -138,7 +142,7 @@ def _labels(path, key, y, images):
   """y as int64 [N], whole numbers from 0."""
   if y.ndim != 1:
     found = f'of shape {list(y.shape)}'
-    allowed = '1-D class labels [N], one whole number an image (multi-label y is not supported)'
+    allowed = 'class labels [N], one whole number an image, or multi-hot labels [N, K], K > 1'
     if y.ndim == 2 and y.shape[1] == 1:
       allowed += f'; {key}.reshape(-1) makes them'
     raise _error(path, key, found, allowed)
@@ -152,8 +156,39 @@ def _labels(path, key, y, images):
   return y
 
 
+def _multi_hot(path, key, y, images):
+  """y as int32 [N, K] of 1, 0 and MISSING."""
+  if y.ndim != 2:
+    raise _error(path, key, f'of shape {list(y.shape)}', 'multi-hot labels [N, K] as y_train has')
+  if len(y) != images:
+    found = f'{len(y)} rows where {key.replace("y", "x", 1)} has {images} images'
+    raise _error(path, key, found, 'one row an image')
+  if y.dtype.kind not in 'biuf':
+    raise _error(path, key, f'of type {y.dtype}', 'numbers')
+  strange = y[~np.isin(y, (0, 1, MISSING))]
+  if len(strange):
+    allowed = f'1 = there, 0 = not there, {MISSING} = not known'
+    raise _error(path, key, f'{strange[0]} somewhere', allowed)
+  return y.astype(np.int32)
+
+
+def _names(path, y_train, y_test):
+  """The Labels of multi-hot arrays, by the file's label_names or else label_0, label_1, ..."""
+  count = y_train.shape[1]
+  if y_test.shape[1] != count:
+    raise _error(path, 'y_test', f'{y_test.shape[1]} labels an image', f'{count}, as y_train has')
+  names = [f'label_{number}' for number in range(count)]
+  with zipfile.ZipFile(path) as archive:
+    if 'label_names.npy' in archive.namelist():
+      _member_bytes(path, 'label_names', archive, archive.getinfo('label_names.npy'))
+      names = [str(name) for name in np.atleast_1d(_load(path, ['label_names'])['label_names'])]
+  if len(set(names)) != count or len(names) != count:
+    raise _error(path, 'label_names', f'{names}', f'{count} different names, one a label')
+  return Labels(count, tuple(names), tuple(names))
+
+
 def _classes(path, y_train, y_test):
-  """Number of classes, K; y_train must hold each of 0..K - 1."""
+  """The Labels of class labels; y_train must hold each of 0..K - 1."""
   present = np.unique(y_train)
   classes = int(present[-1]) + 1
   if len(present) < classes:
@@ -166,4 +201,4 @@ def _classes(path, y_train, y_test):
   if len(unknown):
     found = f'of class {int(unknown[0])}, which y_train lacks'
     raise _error(path, 'y_test', found, f'the classes of y_train, 0..{classes - 1}')
-  return classes
+  return Labels(classes)

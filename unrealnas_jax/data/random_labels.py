@@ -8,7 +8,7 @@ from unrealnas_jax.data.split import Dataset
 
 
 def make(config, dataset: Dataset) -> Source:
-  """The training images of dataset with labels uniform over 0..source.classes - 1.
+  """The training images of dataset with random labels (source.random_label).
 
   Raises ValueError: source.classes below 1.
   """
@@ -27,7 +27,7 @@ def make(config, dataset: Dataset) -> Source:
 
     def label(index):
       _, label_key = example_keys(key, index)
-      return random_label(label_key, classes)
+      return random_label(label_key, classes, config.source.label_rate)
 
     return images, jax.vmap(label)(batch['index'])
 

@@ -13,11 +13,12 @@ class Source(NamedTuple):
 
   examples:  number of different images
   shape:     (H, W, C)
-  classes:   number of classes, labels are 0..classes - 1
+  classes:   number of classes, or of labels where an image can have several
   read:      host: indices int [N] -> numpy arrays [N, ...], with 'index' int32 [N] among them
   fn:        device, pure: (key, batch of read) -> (images [B, H, W, C] float32, standardised,
-             labels [B] int32); everything random comes from fold_in(key, index), so an example is
-             the same on any number of devices, in any batch and epoch, and after a resume
+             labels int32, [B] classes or multi-hot [B, classes]); everything random comes from
+             fold_in(key, index), so an example is the same on any number of devices, in any batch
+             and epoch, and after a resume
   pad_value: [C] float32, what a zero pixel is after standardising (for augment)
   """
 
@@ -36,7 +37,13 @@ def example_keys(key: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array
   return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
 
 
-def random_label(label_key: jax.Array, classes: int) -> jax.Array:
-  """One label [] int32, uniform over 0..classes - 1 (to within classes / 2^32)."""
+def random_label(label_key: jax.Array, classes: int, rate: float) -> jax.Array:
+  """A random label of one example, as config.source.label_rate says.
+
+  rate 0: one class [] int32, uniform over 0..classes - 1 (to within classes / 2^32)
+  rate > 0: multi-hot [classes] int32, each label there with this probability by itself
+  """
+  if rate:
+    return jax.random.bernoulli(label_key, rate, (classes,)).astype(jnp.int32)
   # Not randint, which hashes four times for the last trace of evenness and compiles for longer.
   return (jax.random.bits(label_key) % classes).astype(jnp.int32)

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from unrealnas_jax.data.images import resize
-from unrealnas_jax.data.split import Split
+from unrealnas_jax.data.split import Labels, Split
 
 _MODES = {1: 'L', 3: 'RGB'}  # Pillow's modes by number of channels
 
 
-def read(data_config) -> tuple[str, Split, Split, int]:
-  """(name, train, test, classes) of data.path = 'tfds:NAME[/CONFIG][:VERSION]'.
+def read(data_config) -> tuple[str, Split, Split, Labels]:
+  """(name, train, test, labels) of data.path = 'tfds:NAME[/CONFIG][:VERSION]'.
 
   Images are read from disk and decoded when asked for. The test images are those of the split
   'test', or 'validation' where there is no 'test'.
@@ -38,7 +38,7 @@ def read(data_config) -> tuple[str, Split, Split, int]:
     _split(name, _source(name, builder, split, image), image, label, classes, data_config.size)
     for split in splits
   )
-  return builder.info.full_name, train, test, classes
+  return builder.info.full_name, train, test, Labels(classes)
 
 
 def prepare_command(name: str, data_dir: str) -> str:

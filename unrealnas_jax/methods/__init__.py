@@ -1,14 +1,16 @@
 """Search methods, chosen by config.method.name: each a file with four pure functions.
 
 init(key, *, net, hp) -> arch                                     what is learned
-weights(arch) -> {kind of cell: [E, O]}                           what operations are multiplied by
+weights(arch, *, net, hp) -> {kind of cell: [E, O]}               what operations are multiplied by
 step(key, state, train, val, *, net, tx, hp) -> (state, metrics)  one update on a device's shard
-decode(key, state, *, net, hp) -> Genotype                        the answer
+decode(key, state, *, net, hp) -> genotype                        the answer; key: that of net.init
+
+and a constant SPARSE: whether operations whose weight is exactly 0 are left out (mixed.Form).
 
 net: supernet.Net; tx: optimizers.Optimizers; hp: config.method; train, val: (images, labels) of the
 two halves of the data; metrics: {name: []}, the same on all devices.
 """
 
-from unrealnas_jax.methods import darts
+from unrealnas_jax.methods import darts, pc_darts, random_search, rlnas
 
-METHODS = {'darts': darts}
+METHODS = {'darts': darts, 'pc_darts': pc_darts, 'rlnas': rlnas, 'random': random_search}

@@ -1,12 +1,41 @@
 """The two updates that differentiable methods alternate."""
 
+import functools
+
 import jax
 import optax
+from jax import lax
 
-from unrealnas_jax import parallel
+from unrealnas_jax import objective, parallel
 
 
-def arch_step(state, val, *, net, tx, weights):
+def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dropout=None):
+  """One step: the architecture first, then the params under the new architecture.
+
+  weights: arch -> {kind: [E, O]}; train_weights: the same for the params' update, where it differs.
+  dropout: (key, rate) of both updates if the supernet drops identities.
+  In the first hp.warmup_epochs epochs the architecture is only measured.
+  """
+  shared = {'net': net, 'tx': tx, 'dropout': dropout}
+  state, on_val = _unless_warming_up(state, val, hp=hp, weights=weights, **shared)
+  mixing = (train_weights or weights)(state.arch)
+  state, on_train = weight_step(state, train, weights=mixing, **shared)
+  return state.replace(step=state.step + 1), on_train | on_val
+
+
+def _unless_warming_up(state, val, *, net, tx, hp, weights, dropout):
+  update = functools.partial(arch_step, val=val, net=net, tx=tx, weights=weights, dropout=dropout)
+  if hp.warmup_epochs == 0:
+    return update(state)
+
+  def measure_only(state):
+    return state, measure(state, val, net=net, weights=weights(state.arch), dropout=dropout)
+
+  warm = state.step < hp.warmup_epochs * tx.epoch_steps
+  return lax.cond(warm, measure_only, update, state)
+
+
+def arch_step(state, val, *, net, tx, weights, dropout=None):
   """Moves the architecture down the gradient of the loss on val, at the current params.
 
   Differentiates with respect to the architecture alone, so no kernel gradient is computed.
@@ -14,7 +43,7 @@ def arch_step(state, val, *, net, tx, weights):
   """
 
   def loss(arch):
-    return net.loss(state.params, state.batch_stats, weights(arch), *val)
+    return _loss(state, val, weights(arch), net, dropout)
 
   (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.arch)
   updates, arch_opt = tx.arch.update(parallel.mean(gradient), state.arch_opt, state.arch)
@@ -23,14 +52,14 @@ def arch_step(state, val, *, net, tx, weights):
   return state, _measure('val', value, logits, val[1])
 
 
-def weight_step(state, train, *, net, tx, weights):
+def weight_step(state, train, *, net, tx, weights, dropout=None):
   """Moves the params down the gradient of the loss on train.
 
   weights: {kind: [E, O]}; -> (state, {'train_loss', 'train_accuracy'})
   """
 
   def loss(params):
-    return net.loss(params, state.batch_stats, weights, *train)
+    return _loss(state.replace(params=params), train, weights, net, dropout)
 
   (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
   updates, weight_opt = tx.weights.update(parallel.mean(gradient), state.weight_opt, state.params)
@@ -39,6 +68,16 @@ def weight_step(state, train, *, net, tx, weights):
   return state, _measure('train', value, logits, train[1])
 
 
+def measure(state, val, *, net, weights, dropout=None):
+  """{'val_loss', 'val_accuracy'} in training mode; nothing moves. weights: {kind: [E, O]}"""
+  value, (_, logits) = _loss(state, val, weights, net, dropout)
+  return _measure('val', value, logits, val[1])
+
+
+def _loss(state, examples, weights, net, dropout):
+  return net.loss(state.params, state.batch_stats, weights, *examples, dropout=dropout)
+
+
 def _measure(half, loss, logits, labels):
-  accuracy = (logits.argmax(-1) == labels).mean()
+  accuracy = objective.accuracy(logits, labels)
   return parallel.mean({f'{half}_loss': loss, f'{half}_accuracy': accuracy})

@@ -4,36 +4,35 @@ Source: Liu, Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", s
 xi = 0; cnn/architect.py and cnn/train_search.py of the official code.
 """
 
+import functools
+
 import jax
 
-from unrealnas_jax.methods import bilevel
+from unrealnas_jax.methods import alphas, bilevel
+
+SPARSE = False
 
 
 def init(key, *, net, hp):
-  """Alphas {kind: [E, O]} of N(0, 1e-6), so that all operations start about equal."""
+  """Alphas {kind: [E, O]}."""
   del hp
-  shape = len(net.space.edges), len(net.space.ops)
-  keys = (jax.random.fold_in(key, number) for number in range(len(net.space.kinds)))
-  return {
-    kind: 1e-3 * jax.random.normal(key, shape)
-    for kind, key in zip(net.space.kinds, keys, strict=True)
-  }
+  return alphas.init(key, net.space)
 
 
-def weights(arch):
+def weights(arch, *, net, hp):
   """Softmax over the operations of each edge, none included; rows sum to 1."""
+  del net, hp
   return jax.tree.map(jax.nn.softmax, arch)
 
 
 def step(key, state, train, val, *, net, tx, hp):
   """The architecture first, then the params under the new architecture."""
-  del key, hp
-  state, on_val = bilevel.arch_step(state, val, net=net, tx=tx, weights=weights)
-  state, on_train = bilevel.weight_step(state, train, net=net, tx=tx, weights=weights(state.arch))
-  return state.replace(step=state.step + 1), on_train | on_val
+  del key
+  mixing = functools.partial(weights, net=net, hp=hp)
+  return bilevel.alternate(state, train, val, net=net, tx=tx, hp=hp, weights=mixing)
 
 
 def decode(key, state, *, net, hp):
   """The genotype of the current weights."""
-  del key, hp
-  return net.space.decode(weights(state.arch))
+  del key
+  return net.space.decode(weights(state.arch, net=net, hp=hp))

@@ -1,0 +1,20 @@
+"""Random cells, the best chosen by a short training of each on noise: what searches must beat.
+
+Paper: Li, Talwalkar 2019, "Random Search and Reproducibility for Neural Architecture Search".
+
+  python -m unrealnas_jax.main --config=configs/random_search.py
+  python -m unrealnas_jax.main --config=configs/random_search.py --config.search.epochs=0
+
+The second command takes the first random cell. Time (paper): not run yet.
+"""
+
+from configs import noise
+
+
+def get_config(scale='auto'):
+  config = noise.get_config(scale)
+  config.method.name = 'random'
+  config.method.random.measure = 'train_loss'  # on random labels no cell can tell the others
+  if config.scale == 'laptop':
+    config.method.random.cells = 5
+  return config

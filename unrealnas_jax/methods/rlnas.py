@@ -1,0 +1,70 @@
+"""RLNAS: one uniformly random path a step is trained, and the cell that turns most is chosen.
+
+The angle between weights before and after training (angle.py) ranks cells by how fast they learn,
+which needs no held-out accuracy: on random labels there is none to be had.
+Source: Zhang et al. 2021, "Neural Architecture Search with Random Labels"; official code
+megvii-model/RLNAS.
+"""
+
+import functools
+import itertools
+
+import jax
+import numpy as np
+
+from unrealnas_jax import angle, evolution
+from unrealnas_jax.methods import bilevel, paths
+
+SPARSE = True
+FEW_CELLS = 20_000  # a space of no more is ranked whole
+
+
+def init(key, *, net, hp):
+  """The path trained last, {kind: [E, O]} of zeros and ones; at first a random one."""
+  del hp
+  return paths.one_hot(net.space, paths.sample(key, net.space))
+
+
+def weights(arch, *, net, hp):
+  """The path trained last."""
+  del net, hp
+  return arch
+
+
+def step(key, state, train, val, *, net, tx, hp):
+  """Trains the params of a random path; val is not used."""
+  del val
+  path = init(key, net=net, hp=hp)
+  state, metrics = bilevel.weight_step(state, train, net=net, tx=tx, weights=path)
+  return state.replace(step=state.step + 1, arch=path), metrics
+
+
+def score(codes, key, state, *, net, hp):
+  """Angles [N] of cells, radians. codes: {kind: [N, E]}; key: that of net.init"""
+  return _angles(key, state, net, hp)(codes)
+
+
+def decode(key, state, *, net, hp):
+  """The cell of the largest angle: of all, or found by evolution where the space is large."""
+  space, angles = net.space, _angles(key, state, net, hp)
+
+  def turned(flat):
+    return angles(paths.split(space, flat))
+
+  if paths.number_of_cells(space) <= FEW_CELLS:
+    every = paths.every_cell(space)
+    best = every[turned(every).argmax()]
+  else:
+    keys = (jax.random.fold_in(key, number) for number in itertools.count())
+    sample = lambda count: paths.sample_flat(next(keys), space, count)  # noqa: E731
+    seed = np.asarray(jax.random.key_data(key)).tolist()
+    best = evolution.evolve(turned, sample, paths.genes(space), seed, hp.evolution)
+  return space.decode(paths.one_hot(space, paths.split(space, best)))
+
+
+def _angles(key, state, net, hp):
+  before, _ = jax.jit(net.init)(key)
+  products = angle.products(net.space, before, state.params)
+  if hp.rlnas.angle == 'edges':
+    products = products._replace(rest=np.zeros(3))
+  return functools.partial(angle.of_cells, net.space, products)
