@@ -63,8 +63,8 @@ def test_tables_within_results_are_rows_of_their_own(tmp_path):
   folder = made_run.write(tmp_path / 'run')
   (folder / 'result.json').write_text('{"nasbench201_cifar10": {"rank": 1234, "cells": 15625}}')
   assert tables.results(runs.read(folder)) == [
-    ('nasbench201 cifar10: rank', '1,234'),
     ('nasbench201 cifar10: cells', '15,625'),
+    ('nasbench201 cifar10: rank', '1,234'),
   ]
 
 

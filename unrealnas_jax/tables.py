@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from unrealnas_jax.runs import Run, is_number
 
-FRACTIONS = ('accuracy', 'auc')  # ends of the names of what is shown in percent
+FRACTIONS = ('accuracy', 'auc')  # words in the names of what is shown in percent
 
 
 class Group(NamedTuple):
@@ -24,8 +24,9 @@ class Group(NamedTuple):
 
 
 def results(run):
-  """[(name, text)] of what a run's result.json says."""
-  return [(_words(name), show(name, value)) for name, value in run.result.items()]
+  """[(name, text)] of what a run's result.json says but its genotype, what was tested first."""
+  names = sorted(run.result.keys() - {'genotype'}, key=lambda name: (not _is_fraction(name), name))
+  return [(_words(name), show(name, run.result[name])) for name in names]
 
 
 def group(runs):
@@ -74,7 +75,7 @@ def show(name, value):
     return str(value)
   if name.endswith('_seconds'):
     return f'{value:.1f} s' if value < 100 else str(datetime.timedelta(seconds=round(value)))
-  if any(end in name for end in FRACTIONS) and abs(value) <= 1:
+  if _is_fraction(name) and abs(value) <= 1:
     return f'{value:.2%}'
   return f'{value:,.0f}' if isinstance(value, int) or abs(value) >= 1000 else f'{value:.4g}'
 
@@ -87,5 +88,9 @@ def _spread(name, values):
   return mean if len(values) < 2 else f'{mean} ± {show(name, statistics.stdev(values))}'
 
 
+def _is_fraction(name):
+  return any(word in name for word in FRACTIONS)
+
+
 def _words(name):
-  return name.replace('_', ' ').replace('.', ': ')
+  return name.replace('_seconds', '_time').replace('_', ' ').replace('.', ': ')
