@@ -26,7 +26,7 @@ ORDER = (
   'skeletons',
   'spaces',
   'supernet network',
-  'state optimizers angle evolution',
+  'state optimizers angle evolution torch_weights',
   'methods',
   'checkpoint metrics',
   'loop samples',

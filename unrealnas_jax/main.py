@@ -68,16 +68,18 @@ def main(argv, values=flags.FLAGS):
 
 
 def run(config, workdir):
-  """Searches, retrains and tests as the config says; everything is written below workdir.
+  """Searches, retrains and tests as the config says; what result.json holds then.
 
+  Everything is written below workdir; a run that is there already is finished, or only read.
   Nothing is written before all that can be known to be wrong has been looked for.
   Raises ValueError: config, workdir or data cannot be used.
   """
   path = epath.Path(workdir) / 'result.json'
   if path.exists() and claim.is_ours(workdir, config):
     _tell(f'{workdir} holds this run, finished; another --workdir starts a new one.')
-    _tell(summary(json.loads(path.read_text()), workdir))
-    return
+    result = json.loads(path.read_text())
+    _tell(summary(result, workdir))
+    return result
   validate(config, jax.device_count())
   claim.check(workdir, config)
   devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
@@ -96,6 +98,7 @@ def run(config, workdir):
       metrics.write_json(path, result)
       report(workdir)
   _tell(summary(result, workdir))
+  return result
 
 
 def load_data(config):
