@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from unrealnas_jax import claim, environment, metrics, parallel, tabular
+from unrealnas_jax import claim, environment, metrics, parallel, tabular, usage
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.config import load_genotype, needs_images, validate
 from unrealnas_jax.rules import RULES, unknown
@@ -41,6 +41,7 @@ SUMMARY = {
     for name in tabular.COLUMNS
   },
 }
+HELP = ('--help', '-help', '-h', '--helpshort')
 FILES = (
   'report.html',
   'result.json',
@@ -58,7 +59,8 @@ def main(argv, values=flags.FLAGS):
   try:
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
-    run(values.config, values.workdir or _default_workdir(values['config'].config_filename))
+    job = estimate if values.dry_run else run
+    job(values.config, values.workdir or _default_workdir(values['config'].config_filename))
   except (ValueError, OSError) as error:
     if not _is_users(error):
       raise
@@ -99,6 +101,17 @@ def run(config, workdir):
       report(workdir)
   _tell(summary(result, workdir))
   return result
+
+
+def estimate(config, workdir):
+  """Prints what the run would be and cost, without a workdir. Raises ValueError: as `run`."""
+  validate(config, jax.device_count())
+  claim.check(workdir, config)
+  dataset, given = load_data(config), _given_genotype(config, workdir)
+  from unrealnas_jax import dry_run
+
+  for text in dry_run.describe(config, dataset, given):
+    _tell(text)
 
 
 def load_data(config):
@@ -170,16 +183,22 @@ def summary(result, workdir):
 def parse(argv, values=flags.FLAGS):
   """Defines and parses the flags; what is left of argv. Bad flags end the program with code 2."""
   help_text = (
-    'config file, perhaps with :laptop or :paper after it; --config.KEY=VALUE changes keys'
+    'config file; behind it :laptop (small, for a CPU) or :paper (the official protocol), else '
+    'laptop where JAX finds only a CPU; --config.KEY=VALUE changes keys'
   )
   config_flags.DEFINE_config_file('config', None, help_text, flag_values=values, sys_argv=argv)
   flags.DEFINE_string(
     'workdir', '', 'folder of the run; default: runs/NAME for NAME.py', flag_values=values
   )
+  about = 'only says what the run would be: config, sizes, memory, time; nothing is written'
+  flags.DEFINE_bool('dry_run', False, about, flag_values=values)
   _define_distributed(values)
   try:
     file = _look_ahead(argv)
-    rest = values(argv)
+    rest = values([arg for arg in argv if arg not in HELP])
+    if set(HELP) & set(argv):
+      print(usage.text(sys.modules['__main__'].__doc__, values, values.config if file else None))
+      sys.exit(0)
     if not file:
       raise ValueError('--config=FILE is missing; allowed: a config file such as configs/noise.py')
     if 'scale' in values['config'].override_values:
