@@ -36,9 +36,7 @@ def test_help_with_a_config_tells_its_keys(capsys, calls):
   assert sorted(keys) == sorted(rules.RULES)
   assert '  --config.checkpoint.keep=3: how many of the last ones stay\n' in out  # behind the key
   assert '  --config.search.epochs=7: Passes over the half of the data' in out  # above it
-  assert (
-    '  --config.search.augment.flip=False: mirror half of the images' in out
-  )  # the first comment
+  assert '  --config.search.augment.flip=False: mirror half of the images' in out  # first comment
   assert calls == []
 
 
