@@ -40,6 +40,7 @@ def install(monkeypatch):
   modules = {
     'search': types.SimpleNamespace(run=search, restore_genotype=restore),
     'retrain': types.SimpleNamespace(run=retrain),
+    'plots': types.SimpleNamespace(report=lambda workdir: None),
   }
   for name, module in modules.items():
     monkeypatch.setitem(sys.modules, f'unrealnas_jax.{name}', module)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from unrealnas_jax import main as command_line
-from unrealnas_jax import parallel, search
+from unrealnas_jax import search, timing
 from unrealnas_jax.config import validate
 
 MATMUL = 2048  # rows and columns of the matrices whose product shows what the machine can do
@@ -48,14 +48,7 @@ def measure(config, steps, profile=''):
   validate(config, jax.device_count())
   dataset = command_line.load_data(config)
   plan, arguments = prepare(config, dataset)
-  started = time.perf_counter()
-  lowered = plan.step.lower(*arguments)
-  traced = time.perf_counter()
-  compiled = lowered.compile()
-  done = time.perf_counter()
-  seconds, loss = time_steps(compiled, arguments, steps, profile)
-  per_step = [call / plan.per_call for call in seconds]
-  step_seconds = statistics.median(per_step[1:])
+  timed = timing.measure(plan, arguments, steps, profile)
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
     1 if sys.platform == 'darwin' else 1024
   )
@@ -67,43 +60,27 @@ def measure(config, steps, profile=''):
     'channels': config.search.channels,
     'cells': config.search.cells,
     'batch': config.search.batch,
-    'trace_seconds': traced - started,
-    'compile_seconds': done - traced,
-    'first_step_seconds': per_step[0],
-    'step_seconds': step_seconds,
-    'images_per_second': config.search.batch / step_seconds,
+    'trace_seconds': timed.trace_seconds,
+    'compile_seconds': timed.compile_seconds,
+    'first_step_seconds': timed.first_step_seconds,
+    'step_seconds': timed.step_seconds,
+    'images_per_second': config.search.batch / timed.step_seconds,
     'host_batch_seconds': batch_seconds,
     'host_images_per_second': config.search.batch / batch_seconds,
     'step_gflop': gflop,
-    'step_gflops': gflop / step_seconds,
+    'step_gflops': gflop / timed.step_seconds,
     'matmul_gflops': matmul_gflops,
-    'share_of_matmul': gflop / step_seconds / matmul_gflops,
-    'xla_temp_bytes': compiled.memory_analysis().temp_size_in_bytes,
+    'share_of_matmul': gflop / timed.step_seconds / matmul_gflops,
+    'xla_temp_bytes': timed.memory.temp_size_in_bytes,
     'peak_rss_bytes': peak,
-    'train_loss': loss,
+    'train_loss': timed.train_loss,
   }
 
 
 def prepare(config, dataset, plain=False):
   """The plan of the config's search, and what its first call is given."""
   key, plan, *_ = search.prepare(config, dataset, plain=plain)
-  key, state = parallel.replicate((key, jax.jit(plan.init)()))
-  batches = next(iter(plan.batches(range(plan.per_call))))
-  return plan, (key, state, *(parallel.shard(batch, axis=1) for batch in batches))
-
-
-def time_steps(compiled, arguments, steps, profile):
-  """(seconds of the first call and of `steps` more, the last training loss)."""
-  key, state, *batches = arguments
-  seconds = []
-  for _ in range(steps + 1):
-    started = time.perf_counter()
-    state, values = jax.block_until_ready(compiled(key, state, *batches))
-    seconds.append(time.perf_counter() - started)
-  if profile:
-    with jax.profiler.trace(profile):
-      jax.block_until_ready(compiled(key, state, *batches))
-  return seconds, float(values['train_loss'][-1])
+  return plan, timing.first_arguments(key, plan)
 
 
 def time_batches(plan, steps):

@@ -18,7 +18,17 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from unrealnas_jax import claim, config_file, distributed, metrics, parallel, stop, tabular
+from unrealnas_jax import (
+  claim,
+  config_file,
+  distributed,
+  environment,
+  metrics,
+  parallel,
+  stop,
+  tabular,
+  usage,
+)
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.config import load_genotype, needs_images, validate
 from unrealnas_jax.rules import RULES, unknown
@@ -43,7 +53,9 @@ SUMMARY = {
     for name in tabular.COLUMNS
   },
 }
+HELP = ('--help', '-help', '-h', '--helpshort')
 FILES = (
+  'report.html',
   'result.json',
   'genotype.json',
   'config.json',
@@ -59,8 +71,9 @@ def main(argv, values=flags.FLAGS):
   try:
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
+    job = estimate if values.dry_run else run
     with stop.at_once():
-      run(values.config, values.workdir or _default_workdir(values['config'].config_filename))
+      job(values.config, values.workdir or _default_workdir(values['config'].config_filename))
   except KeyboardInterrupt as stopped:
     where = ' '.join(['stopped', *map(str, stopped.args)])
     _tell(f'{where}; to go on: {shlex.join(sys.orig_argv)}', sys.stderr)
@@ -74,8 +87,9 @@ def main(argv, values=flags.FLAGS):
 
 
 def run(config, workdir):
-  """Searches, retrains and tests as the config says; everything is written below workdir.
+  """Searches, retrains and tests as the config says; what result.json holds then.
 
+  Everything is written below workdir; a run that is there already is finished, or only read.
   Nothing is written before all that can be known to be wrong has been looked for.
   Raises ValueError: config, workdir or data cannot be used.
   """
@@ -83,8 +97,9 @@ def run(config, workdir):
   path = epath.Path(workdir) / 'result.json'
   if path.exists() and claim.is_ours(workdir, config):
     _tell(f'{workdir} holds this run, finished; another --workdir starts a new one.')
-    _tell(summary(json.loads(path.read_text()), workdir))
-    return
+    result = json.loads(path.read_text())
+    _tell(summary(result, workdir))
+    return result
   validate(config, jax.device_count())
   claim.check(workdir, config)
   devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
@@ -94,12 +109,27 @@ def run(config, workdir):
   table = tabular.read(published) if published else None
   with claim.hold(workdir, config):
     logging.info('Everything is written to %s', workdir)
+    if parallel.is_primary():
+      metrics.write_json(epath.Path(workdir) / 'environment.json', environment.describe())
     result = search_and_retrain(config, dataset, given, workdir)
     if table:
       result |= tabular.look_up(table, genotypes.from_text(result['genotype']))
     if parallel.is_primary():
       metrics.write_json(path, result)
+      report(workdir)
   _tell(summary(result, workdir))
+  return result
+
+
+def estimate(config, workdir):
+  """Prints what the run would be and cost, without a workdir. Raises ValueError: as `run`."""
+  validate(config, jax.device_count())
+  claim.check(workdir, config)
+  dataset, given = load_data(config), _given_genotype(config, workdir)
+  from unrealnas_jax import dry_run
+
+  for text in dry_run.describe(config, dataset, given):
+    _tell(text)
 
 
 def load_data(config):
@@ -132,6 +162,17 @@ def search_and_retrain(config, dataset, given, workdir):
   return {'genotype': genotypes.to_text(genotype), 'scale': config.scale, **facts}
 
 
+def report(workdir):
+  """Writes report.html. A run has succeeded without it, so what goes wrong is a warning."""
+  try:
+    from unrealnas_jax import plots
+
+    plots.report(workdir)
+  except Exception:
+    text = 'No report was made; `python -m unrealnas_jax.plots %s` tries again.'
+    logging.warning(text, workdir, exc_info=True)
+
+
 def _given_genotype(config, workdir):
   """The genotype that config.genotype names, None where it asks for a search.
 
@@ -160,17 +201,23 @@ def summary(result, workdir):
 def parse(argv, values=flags.FLAGS):
   """Defines and parses the flags; what is left of argv. Bad flags end the program with code 2."""
   help_text = (
-    'config file, perhaps with :laptop or :paper after it; --config.KEY=VALUE changes keys'
+    'config file; behind it :laptop (small, for a CPU) or :paper (the official protocol), else '
+    'laptop where JAX finds only a CPU; --config.KEY=VALUE changes keys'
   )
   config_flags.DEFINE_config_file('config', None, help_text, flag_values=values, sys_argv=argv)
   flags.DEFINE_string(
     'workdir', '', 'folder of the run; default: runs/NAME for NAME.py', flag_values=values
   )
+  about = 'only says what the run would be: config, sizes, memory, time; nothing is written'
+  flags.DEFINE_bool('dry_run', False, about, flag_values=values)
   distributed.define(values)
   file = ''
   try:
     file = _look_ahead(argv)
-    rest = values(argv)
+    rest = values([arg for arg in argv if arg not in HELP])
+    if set(HELP) & set(argv):
+      print(usage.text(sys.modules['__main__'].__doc__, values, values.config if file else None))
+      sys.exit(0)
     if not file:
       raise ValueError('--config=FILE is missing; allowed: a config file such as configs/noise.py')
     if 'scale' in values['config'].override_values:

@@ -72,11 +72,12 @@ def progress(steps, phase, every=10.0):
   """Iterates over steps, showing how far they are, their rate and the time left.
 
   steps: a range whose step is the number of steps that one call runs.
-  every: seconds between log lines where there is no terminal to show a bar on.
+  every: seconds between log lines where there is no terminal or notebook to show a bar on.
   """
   if not parallel.is_primary():
     return iter(steps)
-  return _bar(steps, phase) if sys.stderr.isatty() else _lines(steps, phase, every)
+  seen = sys.stderr.isatty() or 'ipykernel' in sys.modules
+  return _bar(steps, phase) if seen else _lines(steps, phase, every)
 
 
 def write_json(path, values):

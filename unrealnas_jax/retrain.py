@@ -1,6 +1,7 @@
 """Training the network of a genotype from scratch on real images, then its test accuracy or AUC."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +16,18 @@ from unrealnas_jax.data import augment, batches, real
 from unrealnas_jax.state import RetrainState
 
 
-def run(config, genotype, dataset, workdir):
-  """Trains and tests, or goes on with the retraining in workdir: facts for result.json.
+class Retraining(NamedTuple):
+  """A retraining ready to run: its key, what the loop runs, and the network."""
 
-  Test images are looked at once, after the last step.
-  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
-  """
+  key: jax.Array
+  plan: loop.Plan
+  network: Any
+
+
+def prepare(config, genotype, dataset):
+  """The Retraining of a genotype by a config; nothing is computed yet."""
   source, hp = real.make(config, dataset), config.retrain
   network = make_network(config, genotype, dataset.classes)
-  size = measure(network, dataset.shape)
   indices = np.arange(source.examples)
   epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')
   tx = optimizers.sgd(hp, epoch_steps)
@@ -39,12 +43,22 @@ def run(config, genotype, dataset, workdir):
     learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=lambda state: {},
   )
+  return Retraining(key, plan, network)
+
+
+def run(config, genotype, dataset, workdir):
+  """Trains and tests, or goes on with the retraining in workdir: facts for result.json.
+
+  Test images are looked at once, after the last step.
+  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
+  """
+  key, plan, network = prepare(config, genotype, dataset)
   state, seconds = loop.run(plan, key, config, workdir)
   return {
     'retrain_seconds': seconds,
     'retrain_steps': plan.steps,
     'dataset': dataset.name,
-    **size,
+    **measure(network, dataset.shape),
     **evaluate(config, dataset, network, state),
   }
 

@@ -139,16 +139,20 @@ RULES = {
 
 def check(config):
   """What is wrong with single keys of a config: unknown, missing, or of another kind or value."""
-  rules = {**RULES, **_registries()}
-  values = flatten(config.to_dict())
-  problems = [f'{key}: {unknown(key)}' for key in values.keys() - rules.keys()]
-  problems += [f'{key}: missing; allowed: {rules[key].allowed}' for key in rules.keys() - values]
+  known, values = rules(), flatten(config.to_dict())
+  problems = [f'{key}: {unknown(key)}' for key in values.keys() - known.keys()]
+  problems += [f'{key}: missing; allowed: {known[key].allowed}' for key in known.keys() - values]
   problems += [
-    f'{key} = {value!r}; allowed: {rules[key].allowed}'
+    f'{key} = {value!r}; allowed: {known[key].allowed}'
     for key, value in values.items()
-    if key in rules and not (_is(rules[key].kind, value) and rules[key].holds(value))
+    if key in known and not (_is(known[key].kind, value) and known[key].holds(value))
   ]
   return problems
+
+
+def rules():
+  """The Rule of every key, with all names that are known by now."""
+  return {**RULES, **_registries()}
 
 
 def unknown(key):

@@ -18,6 +18,7 @@ from unrealnas_jax import (
   objective,
   optimizers,
   parallel,
+  samples,
   stages,
   supernet,
 )
@@ -30,27 +31,31 @@ from unrealnas_jax.state import SearchState
 MOST_SKIPS = 0.5  # of a normal cell's operations; DARTS cells with more train poorly
 MOST_NONE = 0.5  # of the mixing weights
 UNLIMITED_SKIPS = 8  # config.method.max_skips that limits nothing
+WEIGHT_DIGITS = 5  # decimals of the mixing weights in metrics.jsonl
 
 
 class Search(NamedTuple):
-  """A search ready to run: its key, what the loop runs, and what reads its last state."""
+  """A search ready to run: its key, what the loop runs, what reads its last state, what it sees."""
 
   key: jax.Array
   plan: loop.Plan
   net: supernet.Net
   method: Any
+  source: data.Source
 
 
 def run(config, dataset, workdir):
   """Searches, or goes on with the search in workdir: (genotype, facts for result.json).
 
-  dataset: as for `prepare`. Writes genotype.json, metrics.jsonl and checkpoints/search to workdir,
-  and for each of several stages checkpoints/search_1 and so on.
+  dataset: as for `prepare`. Writes genotype.json, samples.npz, metrics.jsonl and checkpoints/search
+  to workdir, and for each of several stages checkpoints/search_1 and so on.
   Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
   weights, seconds, steps = None, 0.0, 0
   for number, stage in enumerate(stages.configs(config)):
     search = prepare(stage, dataset, number, stages.phases(config)[number], weights)
+    if number == 0:
+      samples.write(workdir, jax.random.fold_in(search.key, 3), search.source)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
     seconds, steps = seconds + spent, steps + search.plan.steps
@@ -84,7 +89,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=_end_of_epoch(config, key, source, net, method, halves[1]),
   )
-  return Search(key, plan, net, method)
+  return Search(key, plan, net, method, source)
 
 
 def _key(config, number):
@@ -226,7 +231,7 @@ def _restore_stage(workdir, config, number, phase, weights):
     return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
 
   restored = checkpoint.read_newest(workdir, phase, make_like)
-  return restored and (Search(key, None, net, method), *restored)
+  return restored and (Search(key, None, net, method, None), *restored)
 
 
 def _batches(config, source, halves, steps):
@@ -256,11 +261,16 @@ def _end_of_epoch(config, key, source, net, method, arch_half):
     values = {
       'eval_accuracy': right / known,
       **collapse(net.space, weights, genotype),
+      'weights': jax.tree.map(_rounded, weights),
     }
     warn(values, len(genotypes.cells(genotype)['normal']))
     return values
 
   return end_of_epoch
+
+
+def _rounded(x):
+  return np.asarray(x).round(WEIGHT_DIGITS)
 
 
 def _make_eval(config, source, net, method):
