@@ -36,7 +36,7 @@ ORDER = (
   'config',
   'claim',
   'main',
-  'benchmark',
+  'benchmark contact_sheet',
 )
 LEVELS = {name: level for level, names in enumerate(ORDER) for name in names.split()}
 VAGUE = re.compile(r'(^|_)(utils?|helpers?|common|misc)(_|$)')
