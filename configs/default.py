@@ -69,11 +69,12 @@ def paper():
 
   # What the search sees.
   config.source = source = ConfigDict()
-  source.name = 'noise'  # noise, random_labels or real; see unrealnas_jax.data.SOURCES
-  source.examples = 50_000  # noise: number of different images; else all training images are used
-  source.size = 32  # noise: height and width in pixels
-  source.channels = 3  # noise: channels of an image
-  source.classes = 10  # noise and random_labels: number of classes or labels, at least 2
+  source.name = 'noise'  # one of unrealnas_jax.data.SOURCES
+  # Of noise and the procedural sources, which make images; else all training images are used.
+  source.examples = 50_000  # number of different images
+  source.size = 32  # height and width in pixels
+  source.channels = 3  # channels of an image
+  source.classes = 10  # number of classes or labels, at least 2; real has those of its images
   # noise and random_labels: 0 = one class an image, all as likely; above 0 and below 1 = several
   # labels an image, each of source.classes there with this probability by itself (0.5: fair bits)
   source.label_rate = 0.0

@@ -37,7 +37,7 @@ ORDER = (
   'claim figures tables dry_run',
   'plots',
   'main',
-  'benchmark',
+  'benchmark contact_sheet',
 )
 LEVELS = {name: level for level, names in enumerate(ORDER) for name in names.split()}
 VAGUE = re.compile(r'(^|_)(utils?|helpers?|common|misc)(_|$)')
