@@ -64,6 +64,21 @@ def paper():
   method.arch_weight_decay = 1e-3  # L2, added to the gradient before Adam (this is not AdamW)
   method.arch_clip = 0.0  # largest L2 norm of the architecture's gradient; 0 = as it is
   method.warmup_epochs = 0  # epochs at the start of a search without updates of the architecture
+  # gdas: temperature of its samples' gradients, linear over epochs
+  method.gdas = ConfigDict()
+  method.gdas.tau = 10.0  # in the first epoch; above 0
+  method.gdas.tau_end = 0.1  # in the last epoch; above 0
+  # drnas: distributions of the mixing weights
+  method.drnas = ConfigDict()
+  method.drnas.kl = 0.0  # weight of their divergence from Dirichlet(1) in the architecture's loss
+  method.drnas.none = False  # none is a candidate, as officially in NAS-Bench-201 but not in darts
+  # sdarts: what is added to the mixing weights for the update of the params
+  method.sdarts = ConfigDict()
+  method.sdarts.perturbation = 'random'  # random or adversarial
+  method.sdarts.epsilon_start = 0.03  # largest change of a weight in the first epoch
+  method.sdarts.epsilon = 0.3  # what it grows to, linear over epochs
+  method.sdarts.steps = 7  # adversarial: gradient steps to find the perturbation; at least 1
+  method.sdarts.step_size = 2.0  # adversarial: length of all steps together, in epsilons; above 0
   # rlnas: which weights the angle is taken over: network (all that a cell's network has) or edges
   # (only those of its operations; layers that all cells share outweigh them in a small supernet)
   method.rlnas = ConfigDict()

@@ -66,6 +66,15 @@ RULES = {
   'method.arch_weight_decay': _NOT_NEGATIVE,
   'method.arch_clip': _NOT_NEGATIVE,
   'method.warmup_epochs': _whole(0),
+  'method.gdas.tau': _POSITIVE,
+  'method.gdas.tau_end': _POSITIVE,
+  'method.drnas.kl': _NOT_NEGATIVE,
+  'method.drnas.none': _SWITCH,
+  'method.sdarts.perturbation': Rule(str, 'the name of a perturbation'),
+  'method.sdarts.epsilon_start': _NOT_NEGATIVE,
+  'method.sdarts.epsilon': _NOT_NEGATIVE,
+  'method.sdarts.steps': _whole(1),
+  'method.sdarts.step_size': _POSITIVE,
   'method.rlnas.angle': _one_of(('network', 'edges')),
   'method.evolution.population': _whole(1),
   'method.evolution.generations': _whole(1),
@@ -152,12 +161,14 @@ def _registries():
   """Rules of the keys that name an entry of a dictionary of functions."""
   from unrealnas_jax.data import SOURCES
   from unrealnas_jax.methods import METHODS
+  from unrealnas_jax.methods.sdarts import PERTURBATIONS
   from unrealnas_jax.network import STEMS
   from unrealnas_jax.spaces import SPACES
 
   return {
     'source.name': _one_of(SOURCES),
     'method.name': _one_of(METHODS),
+    'method.sdarts.perturbation': _one_of(PERTURBATIONS),
     'method.arch_clip': _NOT_NEGATIVE,
     'method.warmup_epochs': _whole(0),
     'search.space': _one_of(SPACES),

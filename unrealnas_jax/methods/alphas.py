@@ -13,6 +13,14 @@ def init_edges(key, space):
   return _draw(key, space, (len(space.edges),))
 
 
+def map_with_keys(function, key, tables):
+  """{kind: function(a key of its own, table)} of tables {kind: [E, O]}."""
+  return {
+    kind: function(jax.random.fold_in(key, number), table)
+    for number, (kind, table) in enumerate(sorted(tables.items()))
+  }
+
+
 def _draw(key, space, shape):
   keys = (jax.random.fold_in(key, number) for number in range(len(space.kinds)))
   return {
