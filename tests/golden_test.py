@@ -16,7 +16,7 @@ import tiny
 import torch_names
 from ml_collections import ConfigDict
 
-from unrealnas_jax import cost, nasbench201, optimizers, supernet
+from unrealnas_jax import cost, nasbench201, optimizers, supernet, torch_weights
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.methods import darts, pc_darts
 from unrealnas_jax.network import Network
@@ -39,9 +39,7 @@ def check_darts_eval(golden, meta):
   """Outputs of the evaluation network in both modes, running statistics after one pass."""
   genotype = genotypes.from_json(str(golden['genotype']))
   network = Network(genotype, meta['C'], meta['layers'], meta['classes'], meta['auxiliary'])
-  names = {'genotype': genotype, 'cells': meta['layers']}
-  path_of = functools.partial(torch_names.network_path, **names)
-  aux_logits = check_network(golden, network, path_of)
+  aux_logits = check_network(golden, network)
   assert_close(aux_logits, golden['aux_logits_train_mode'], 'aux_logits_train_mode')
 
 
@@ -49,15 +47,14 @@ def check_nasbench201_eval(golden, meta):
   """The same for the evaluation network of a NAS-Bench-201 cell, and its size."""
   architecture = nasbench201.from_text(str(golden['genotype']))
   network = Network201(architecture, meta['C'], meta['N'], meta['classes'])
-  path_of = functools.partial(torch_names.network201_path, cells=meta['N'])
-  variables = torch_names.network_variables(group(golden, 'w/'), path_of)
+  variables = torch_weights.variables(group(golden, 'w/'), network)
   assert cost.parameters(variables['params']) == meta['params']
-  assert check_network(golden, network, path_of) is None
+  assert check_network(golden, network) is None
 
 
-def check_network(golden, network, path_of):
+def check_network(golden, network):
   """Logits in both modes, running statistics after one pass; the auxiliary logits of that pass."""
-  variables = torch_names.network_variables(group(golden, 'w/'), path_of)
+  variables = torch_weights.variables(group(golden, 'w/'), network)
   x = images(golden['x'])
 
   (logits, aux_logits), updated = network.apply(variables, x, train=True, mutable=['batch_stats'])
@@ -66,10 +63,9 @@ def check_network(golden, network, path_of):
   after = group(golden, 'w_after/')
   assert len(after) == len(group(golden, 'w/', 'running_mean')) * 2
   for name, value in after.items():
-    collection, path = path_of(name)
     # The mean of what norms have made has its values cancel: exactly to 0 in float64.
     rounding = ROUNDING if name.endswith('running_mean') else 0
-    assert_close(at(updated[collection], path), value, name, rounding)
+    assert_close(at(updated, torch_weights.path(name, network)), value, name, rounding)
 
   logits, none = network.apply(variables | updated, x, train=False)
   assert_close(logits, golden['logits_eval_mode'], 'logits_eval_mode')
@@ -150,6 +146,8 @@ def step_settings(golden, meta):
     {
       'lr': lr,
       'lr_end': lr,
+      'lr_schedule': 'cosine',
+      'lr_warmup': 0,
       'epochs': 1,
       'momentum': meta['momentum'],
       'weight_decay': meta['weight_decay'],

@@ -1,6 +1,7 @@
 """Training the network of a genotype from scratch on real images, then its test accuracy or AUC."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +16,18 @@ from unrealnas_jax.data import augment, batches, real
 from unrealnas_jax.state import RetrainState
 
 
-def run(config, genotype, dataset, workdir):
-  """Trains and tests, or goes on with the retraining in workdir: facts for result.json.
+class Retraining(NamedTuple):
+  """A retraining ready to run: its key, what the loop runs, and the network."""
 
-  Test images are looked at once, after the last step.
-  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
-  """
+  key: jax.Array
+  plan: loop.Plan
+  network: Any
+
+
+def prepare(config, genotype, dataset):
+  """The Retraining of a genotype by a config; nothing is computed yet."""
   source, hp = real.make(config, dataset), config.retrain
   network = make_network(config, genotype, dataset.classes)
-  size = measure(network, dataset.shape)
   indices = np.arange(source.examples)
   epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')
   tx = optimizers.sgd(hp, epoch_steps)
@@ -36,15 +40,25 @@ def run(config, genotype, dataset, workdir):
     init=functools.partial(init_state, key, network, source, tx),
     step=parallel.pmap_step(make_step(config, source, network, tx, epoch_steps), batches=1),
     batches=functools.partial(_batches, config, source),
-    learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
+    learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=lambda state: {},
   )
+  return Retraining(key, plan, network)
+
+
+def run(config, genotype, dataset, workdir):
+  """Trains and tests, or goes on with the retraining in workdir: facts for result.json.
+
+  Test images are looked at once, after the last step.
+  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
+  """
+  key, plan, network = prepare(config, genotype, dataset)
   state, seconds = loop.run(plan, key, config, workdir)
   return {
     'retrain_seconds': seconds,
     'retrain_steps': plan.steps,
     'dataset': dataset.name,
-    **size,
+    **measure(network, dataset.shape),
     **evaluate(config, dataset, network, state),
   }
 
@@ -99,9 +113,9 @@ def make_step(config, source, network, tx, epoch_steps):
         example_keys=example_keys,
         mutable=['batch_stats'],
       )
-      value = objective.loss(logits, labels)
+      value = objective.loss(logits, labels, hp.label_smoothing)
       if hp.auxiliary:
-        value += hp.auxiliary * objective.loss(aux_logits, labels)
+        value += hp.auxiliary * objective.loss(aux_logits, labels, hp.label_smoothing)
       return value, (updated['batch_stats'], logits)
 
     (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)

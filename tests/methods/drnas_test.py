@@ -18,22 +18,23 @@ from unrealnas_jax.state import SearchState
 from unrealnas_jax.supernet import Net
 
 KEY = jax.random.key(0)
-TX = optimizers.Optimizers(optax.sgd(0.1), optax.sgd(0.5), epoch_steps=10, steps=50)
+TX = optimizers.Optimizers(optax.sgd(0.1), optax.sgd(0.5), 10, 50, unrolled=None)
 EDGES, OPS = len(tiny.TINY.edges), len(tiny.TINY.ops)
-NONE = tiny.TINY.ops.index('none')
+KINDS, NONE = tiny.TINY.kinds, tiny.TINY.ops.index('none')
 
 
 def hp(kl=0.0, none=False):
-  return ConfigDict({'warmup_epochs': 0, 'drnas': {'kl': kl, 'none': none}})
+  drnas = {'kl': kl, 'none': none}
+  return ConfigDict({'order': 1, 'warmup_epochs': 0, 'max_skips': 8, 'drnas': drnas})
 
 
 def arch_of(row):
   """The same alphas on every edge."""
-  return {kind: jnp.tile(jnp.float32(row), (EDGES, 1)) for kind in tiny.TINY.kinds}
+  return {kind: jnp.tile(jnp.float32(row), (EDGES, 1)) for kind in KINDS}
 
 
-def draws(arch, settings, count=5000):
-  draw = functools.partial(drnas.draw, net=tiny.net(), hp=settings)
+def draws(arch, settings, count=5000, kept=None):
+  draw = functools.partial(drnas.draw, net=tiny.net()._replace(kept=kept), hp=settings)
   return jax.vmap(draw, (0, None))(jax.random.split(KEY, count), arch)
 
 
@@ -47,13 +48,26 @@ def test_weights_are_the_means_of_what_is_drawn(none):
   arch, settings = arch_of(row), hp(none=none)
   means = drnas.weights(arch, net=tiny.net(), hp=settings)
   found = draws(arch, settings)
-  for kind in tiny.TINY.kinds:
+  for kind in KINDS:
     expected = np.tile(concentration / concentration.sum(), (EDGES, 1))
     np.testing.assert_allclose(means[kind], expected, rtol=1e-5)
     np.testing.assert_allclose(found[kind].mean(0), expected, atol=0.015)
     np.testing.assert_allclose(found[kind].sum(-1), 1, rtol=1e-5)
     assert np.all(found[kind][..., NONE] == 0) == (not none)
   assert np.all(found['normal'][..., 1] != found['reduce'][..., 1])
+
+
+def test_what_a_stage_has_left_over_is_drawn_as_if_there_were_nothing_else():
+  """Dirichlet(2, 1) has the means 2/3 and 1/3 and the variance 2/9 / 4."""
+  kept = {kind: jnp.tile(jnp.array([True, True, False, True]), (EDGES, 1)) for kind in KINDS}
+  arch = arch_of([7, 1.0, 2.0, 0.0])  # none is no candidate
+  means = drnas.weights(arch, net=tiny.net()._replace(kept=kept), hp=hp())
+  found = draws(arch, hp(), kept=kept)
+  for kind in KINDS:
+    np.testing.assert_allclose(means[kind], [[0, 2 / 3, 0, 1 / 3]] * EDGES, rtol=1e-6)
+    np.testing.assert_allclose(found[kind].mean(0), means[kind], atol=0.015)
+    np.testing.assert_allclose(found[kind][..., 1].var(0), 2 / 36, rtol=0.1)
+    assert np.all(found[kind][..., [0, 2]] == 0)
 
 
 def test_gradient_through_samples_is_that_of_the_expectation():
@@ -81,7 +95,7 @@ def test_divergence_by_hand():
   E log(3 x) = log 3 + digamma(2) - digamma(4) = log 3 - 1/2 - 1/3, on each edge of both cells.
   """
   arch = arch_of([9, 1, 0, 0])  # none is no candidate
-  edges = EDGES * len(tiny.TINY.kinds)
+  edges = EDGES * len(KINDS)
   found = drnas.divergence(arch, net=tiny.net(), hp=hp())
   np.testing.assert_allclose(found, edges * (np.log(3) - 5 / 6), rtol=1e-5)
   assert drnas.divergence(arch_of([0] * OPS), net=tiny.net(), hp=hp(none=True)) == 0
@@ -124,7 +138,7 @@ def test_the_divergence_pulls_the_alphas_to_zero(kl):
   after = step(arch, hp(kl=kl))
   two, four = np.pi**2 / 6 - 1, np.pi**2 / 6 - 49 / 36
   change = -0.5 * kl * np.array([0, two - four, -four, -four])
-  for kind in tiny.TINY.kinds:
+  for kind in KINDS:
     expected = np.tile(change, (EDGES, 1))
     np.testing.assert_allclose(after.arch[kind] - arch[kind], expected, atol=1e-6)
 

@@ -11,28 +11,31 @@ import tiny
 from ml_collections import ConfigDict
 
 from unrealnas_jax import optimizers
-from unrealnas_jax.methods import gdas
+from unrealnas_jax.methods import alphas, gdas
 from unrealnas_jax.parallel import AXIS
 from unrealnas_jax.spaces.darts import SPACE
 from unrealnas_jax.state import SearchState
 
 KEY = jax.random.key(0)
-TX = optimizers.Optimizers(optax.sgd(0.1), optax.sgd(0.5), epoch_steps=10, steps=50)
-HP = ConfigDict({'warmup_epochs': 0, 'gdas': {'tau': 10.0, 'tau_end': 0.1}})
+TX = optimizers.Optimizers(optax.sgd(0.1), optax.sgd(0.5), 10, 50, unrolled=None)
+SETTINGS = {'order': 1, 'warmup_epochs': 0, 'max_skips': 8, 'gdas': {'tau': 10.0, 'tau_end': 0.1}}
+HP = ConfigDict(SETTINGS)
+
+EDGES, OPS = len(tiny.TINY.edges), len(tiny.TINY.ops)
 
 
 def test_samples_are_exactly_one_hot_and_as_likely_as_the_softmax():
   """Whatever the temperature, which only gradients know."""
-  alphas = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]))
+  table = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]))
   keys = jax.random.split(KEY, 4000)
   hot, cold = (
-    jax.vmap(lambda key, tau=tau: gdas.draw(key, tau, {'normal': alphas}))(keys)['normal']
+    jax.vmap(lambda key, tau=tau: gdas.draw(key, tau, {'normal': table}))(keys)['normal']
     for tau in (10.0, 0.1)
   )
   np.testing.assert_array_equal(hot, cold)
   assert set(np.unique(hot)) == {0, 1}
   np.testing.assert_array_equal(hot.sum(-1), 1)
-  np.testing.assert_allclose(hot.mean(0), jnp.exp(alphas), atol=0.03)
+  np.testing.assert_allclose(hot.mean(0), jnp.exp(table), atol=0.03)
 
 
 def test_kinds_of_cells_are_sampled_apart():
@@ -43,20 +46,22 @@ def test_kinds_of_cells_are_sampled_apart():
 
 @pytest.mark.parametrize('tau', [0.5, 2.0])
 def test_gradient_is_that_of_the_sampled_probability(tau):
-  """By hand: v_s p_s (1 for s, 0 else - p_j) / tau, p being softmax((alphas + noise) / tau).
+  """By hand: v_s p_s (1 for s, 0 else - p_j) / tau, p being softmax((table + noise) / tau).
 
   Sampled is s; v_s is the gradient of its weight. Gradients of the other weights go nowhere.
   """
-  alphas = jnp.array([[0.3, -0.2, 0.1, 0.0]])
+  table = jnp.array([[0.3, -0.2, 0.1, 0.0]])
   v = jnp.array([[2.0, -3, 5, 7]])
-  noise = jax.random.gumbel(jax.random.fold_in(KEY, 0), alphas.shape)
-  p = np.exp((alphas + noise) / tau)
+  noise = jax.random.gumbel(jax.random.fold_in(KEY, 0), table.shape)
+  p = np.exp((table + noise) / tau)
   p /= p.sum()
-  s = int((alphas + noise).argmax())
+  s = int((table + noise).argmax())
   expected = v[0, s] * p[0, s] * (np.eye(4)[s] - p) / tau
-  found = jax.grad(lambda alphas: (v * gdas.draw(KEY, tau, {'normal': alphas})['normal']).sum())(
-    alphas
-  )
+
+  def loss(table):
+    return (v * gdas.draw(KEY, tau, {'normal': table})['normal']).sum()
+
+  found = jax.grad(loss)(table)
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
   assert np.abs(found).min() > 0.01
 
@@ -123,15 +128,22 @@ def test_alphas_of_each_edge_learn_from_its_sampled_operation(one_step):
     np.testing.assert_array_equal(np.any(change != 0, axis=-1), ~silent)
 
 
-def test_weights_are_the_likeliest_operations_and_decode_ranks_edges_by_probability():
+def test_operations_that_a_stage_has_left_out_are_never_sampled():
+  kept = {kind: jnp.arange(OPS) % 2 == jnp.zeros((EDGES, 1)) for kind in tiny.TINY.kinds}
+  net = tiny.net()._replace(kept=kept)
+  arch = gdas.init(KEY, net=net, hp=HP)
+  keys = jax.random.split(KEY, 200)
+  found = jax.vmap(lambda key: gdas.draw(key, 1.0, alphas.kept_only(arch, net)))(keys)
+  for kind in tiny.TINY.kinds:
+    np.testing.assert_array_equal(found[kind].any(0), kept[kind])
+
+
+def test_decode_ranks_edges_by_probability():
   """The first edge into node 3 has the largest alphas, but four of them, with a quarter each."""
-  alphas = np.zeros((14, 8), np.float32)
-  alphas[2, 4:] = 3  # from 0
-  alphas[3, 5], alphas[4, 7] = 2, 1  # from 1, with a half, and from 2
-  arch = {'normal': alphas, 'reduce': alphas}
-  weights = gdas.weights(arch, net=None, hp=None)['normal']
-  np.testing.assert_array_equal(weights.sum(-1), 1)
-  np.testing.assert_array_equal(weights[2:5].argmax(-1), [4, 5, 7])
+  table = np.zeros((14, 8), np.float32)
+  table[2, 4:] = 3  # from 0
+  table[3, 5], table[4, 7] = 2, 1  # from 1, with a half, and from 2
+  arch = {'normal': table, 'reduce': table}
   state = SearchState(jnp.int32(0), {}, {}, arch, (), ())
-  found = gdas.decode(None, state, net=tiny.net(space=SPACE), hp=None)
+  found = gdas.decode(None, state, net=tiny.net(space=SPACE), hp=HP)
   assert found.normal[2:4] == found.reduce[2:4] == (('sep_conv_5x5', 1), ('dil_conv_5x5', 2))

@@ -16,7 +16,8 @@ from unrealnas_jax.parallel import AXIS
 from unrealnas_jax.state import SearchState
 
 KEY = jax.random.key(0)
-TX = optimizers.Optimizers(optax.sgd(0.1), optax.sgd(0.5), epoch_steps=10, steps=50)
+TX = optimizers.Optimizers(optax.sgd(0.1), optax.sgd(0.5), 10, 50, unrolled=None)
+NET = tiny.net(axis_name=AXIS)
 LAST = 49  # a step of the last epoch
 QUARTERS = {'normal': jnp.full((2, 4), 0.25)}
 
@@ -24,14 +25,24 @@ QUARTERS = {'normal': jnp.full((2, 4), 0.25)}
 def hp(perturbation='random', **changes):
   # Officially there are 7 steps of 2 epsilons in all; more of them, and longer, arrive for sure.
   settings = {'epsilon_start': 0.0, 'epsilon': 0.3, 'steps': 20, 'step_size': 8.0} | changes
-  return ConfigDict({'warmup_epochs': 0, 'sdarts': {'perturbation': perturbation, **settings}})
+  settings['perturbation'] = perturbation
+  return ConfigDict({'order': 1, 'warmup_epochs': 0, 'sdarts': settings})
 
 
 def test_projection_by_hand():
   """Below 0 and above 1 is cut off, then rows are scaled; a row of nothing keeps its largest."""
   rows = jnp.array([[0.5, -0.1, 0.6], [1.5, 0.5, 0.5], [-0.2, -0.1, -0.3]])
   expected = [[0.5 / 1.1, 0, 0.6 / 1.1], [0.5, 0.25, 0.25], [0, 1, 0]]
-  np.testing.assert_allclose(sdarts.project(rows), expected, rtol=1e-6)
+  found = sdarts.project({'normal': rows}, NET)['normal']
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_projection_leaves_out_what_a_stage_has_left_out():
+  """Of the second row nothing above 0 is left, so the largest that is left becomes 1."""
+  rows = jnp.array([[0.5, 0.1, 0.4], [0.9, -0.1, -0.2]])
+  net = NET._replace(kept={'normal': jnp.array([[False, True, True]] * 2)})
+  found = sdarts.project({'normal': rows}, net)['normal']
+  np.testing.assert_allclose(found, [[0, 0.2, 0.8], [0, 1, 0]], rtol=1e-6)
 
 
 def test_epsilon_grows_from_epoch_to_epoch():
@@ -43,9 +54,9 @@ def test_epsilon_grows_from_epoch_to_epoch():
 
 
 def test_random_perturbation_is_uniform_within_epsilon(monkeypatch):
-  monkeypatch.setattr(sdarts, 'project', lambda table: table)
+  monkeypatch.setattr(sdarts, 'project', lambda tables, net: tables)
   weights = {kind: jnp.full((1000, 5), 0.2) for kind in ('normal', 'reduce')}
-  found = sdarts.perturb_randomly(KEY, weights, 0.3, None, hp())
+  found = sdarts.perturb_randomly(KEY, weights, 0.3, None, net=NET, hp=hp())
   noise = {kind: np.asarray(found[kind] - weights[kind]) for kind in found}
   for values in noise.values():
     assert -0.3 <= values.min() < -0.29 < 0.29 < values.max() <= 0.3
@@ -61,7 +72,8 @@ def attack(losses, epsilon=0.1, **changes):
     def loss(weights):
       return jnp.stack([loss(weights['normal']) for loss in losses])[number]
 
-    return sdarts.perturb_adversarially(KEY, QUARTERS, epsilon, loss, hp(**changes))
+    settings = hp(**changes)
+    return sdarts.perturb_adversarially(KEY, QUARTERS, epsilon, loss, net=NET, hp=settings)
 
   return jax.vmap(run, axis_name=AXIS, out_axes=None)(jnp.arange(len(losses)))['normal']
 
@@ -81,10 +93,10 @@ def test_adversary_goes_up_the_mean_loss_of_all_devices_as_far_as_it_may():
 def test_adversary_takes_the_official_number_and_length_of_steps():
   """A single step of length epsilon from a random start, along the first weight of each row."""
   found = attack([lambda table: table[:, 0].sum()], steps=1, step_size=1.0)
-  start = sdarts.perturb_randomly(KEY, QUARTERS, 0.1, None, hp())['normal']
+  start = sdarts.perturb_randomly(KEY, QUARTERS, 0.1, None, net=NET, hp=hp())['normal']
   moved = start.at[:, 0].add(0.1)
-  expected = sdarts.project(0.25 + jnp.clip(moved - 0.25, -0.1, 0.1))
-  np.testing.assert_allclose(found, expected, rtol=1e-6)
+  within = {'normal': 0.25 + jnp.clip(moved - 0.25, -0.1, 0.1)}
+  np.testing.assert_allclose(found, sdarts.project(within, NET)['normal'], rtol=1e-6)
 
 
 def test_adversary_that_finds_nothing_worse_leaves_the_weights():
@@ -95,15 +107,14 @@ def test_adversary_that_finds_nothing_worse_leaves_the_weights():
 @functools.cache
 def program(name, devices=1):
   """(step number) -> (state, metrics) after it; epsilon is 0 in the first epoch."""
-  net = tiny.net(axis_name=AXIS)
-  params, batch_stats = tiny.variables(net)
-  arch = darts.init(jax.random.key(1), net=net, hp=None)
+  params, batch_stats = tiny.variables(NET)
+  arch = darts.init(jax.random.key(1), net=NET, hp=None)
   method, settings = (darts, hp()) if name == 'darts' else (sdarts, hp(name))
 
   def run(number, train, val):
     states = TX.weights.init(params), TX.arch.init(arch)
     state = SearchState(number, params, batch_stats, arch, *states)
-    return method.step(KEY, state, train, val, net=net, tx=TX, hp=settings)
+    return method.step(KEY, state, train, val, net=NET, tx=TX, hp=settings)
 
   batches = []
   for seed in (1, 2):

@@ -27,15 +27,14 @@ def init(key, *, net, hp):
 
 
 def weights(arch, *, net, hp):
-  """The means of the distributions."""
-  concentrations = _concentrations(arch, net, hp)
-  return _spread(jax.tree.map(lambda c: c / c.sum(-1, keepdims=True), concentrations), net, hp)
+  """The means of the distributions; rows sum to 1."""
+  return _as_weights(_concentrations(arch, net, hp), net, hp)
 
 
 def draw(key, arch, *, net, hp):
   """A sample of weights {kind: [E, O]}; rows sum to 1."""
   concentrations = _concentrations(arch, net, hp)
-  return _spread(alphas.map_with_keys(jax.random.dirichlet, key, concentrations), net, hp)
+  return _as_weights(alphas.map_with_keys(jax.random.dirichlet, key, concentrations), net, hp)
 
 
 def step(key, state, train, val, *, net, tx, hp):
@@ -60,7 +59,7 @@ def decode(key, state, *, net, hp):
   rank otherwise.
   """
   del key
-  return net.space.decode(weights(state.arch, net=net, hp=hp))
+  return alphas.decode(net.space, weights(state.arch, net=net, hp=hp), hp)
 
 
 def divergence(arch, *, net, hp):
@@ -85,15 +84,22 @@ def _regularised(tx, net, hp):
 
 
 def _concentrations(arch, net, hp):
-  # {kind: [E, number of candidates]}
+  # {kind: [E, number of candidates]}, those included that net.kept leaves out.
   columns = _candidates(net.space, hp)
   return jax.tree.map(lambda table: jax.nn.elu(table[:, columns]) + 1, arch)
 
 
-def _spread(tables, net, hp):
-  # {kind: [E, O]} of what candidates have; the others have 0.
+def _as_weights(shares, net, hp):
+  # {kind: [E, O]}: shares of the candidates as they are to each other, 0 for all that is not mixed.
+  # What is left of a Dirichlet sample is, so scaled, a sample of what is left of the distribution.
   columns, shape = _candidates(net.space, hp), (len(net.space.edges), len(net.space.ops))
-  return jax.tree.map(lambda table: jnp.zeros(shape).at[:, columns].set(table), tables)
+
+  def of_kind(kind):
+    table = jnp.zeros(shape).at[:, columns].set(shares[kind])
+    table = table if net.kept is None else table * net.kept[kind]
+    return table / table.sum(-1, keepdims=True)
+
+  return {kind: of_kind(kind) for kind in shares}
 
 
 def _candidates(space, hp):

@@ -9,8 +9,6 @@ Source: Dong, Yang 2019, "Searching for a Robust Neural Architecture in Four GPU
 AutoDL-Projects, exps/NAS-Bench-201-algos/GDAS.py and models/cell_searchs/search_model_gdas*.py.
 """
 
-import functools
-
 import jax
 from jax import lax
 
@@ -26,15 +24,15 @@ def init(key, *, net, hp):
 
 
 def weights(arch, *, net, hp):
-  """The likeliest operation of each edge, one-hot."""
-  del net, hp
-  return jax.tree.map(lambda table: jax.nn.one_hot(table.argmax(-1), table.shape[-1]), arch)
+  """The probabilities of the operations of each edge; rows sum to 1."""
+  del hp
+  return alphas.softmax(arch, net)
 
 
-def draw(key, tau, arch):
-  """One-hot samples {kind: [E, O]} of softmax(arch).
+def draw(key, tau, tables):
+  """One-hot samples {kind: [E, O]} of softmax(tables).
 
-  The gradient of a 1 goes on as that of its probability in softmax((arch + Gumbel noise) / tau),
+  The gradient of a 1 goes on as that of its probability in softmax((tables + Gumbel noise) / tau),
   the gradient of a 0 nowhere.
   """
 
@@ -44,7 +42,7 @@ def draw(key, tau, arch):
     chosen = jax.nn.one_hot(noisy.argmax(-1), table.shape[-1])
     return chosen * (1 + (soft - lax.stop_gradient(soft)))
 
-  return alphas.map_with_keys(of_kind, key, arch)
+  return alphas.map_with_keys(of_kind, key, tables)
 
 
 def temperature(step, *, tx, hp):
@@ -55,7 +53,11 @@ def temperature(step, *, tx, hp):
 
 def step(key, state, train, val, *, net, tx, hp):
   """The sampler first, then the params of the sampled cell."""
-  mixing = functools.partial(draw, key, temperature(state.step, tx=tx, hp=hp))
+  tau = temperature(state.step, tx=tx, hp=hp)
+
+  def mixing(arch):
+    return draw(key, tau, alphas.kept_only(arch, net))
+
   return bilevel.alternate(state, train, val, net=net, tx=tx, hp=hp, weights=mixing)
 
 
@@ -65,5 +67,5 @@ def decode(key, state, *, net, hp):
   The official code ranks a DARTS node's operations of all edges together, so that both it keeps may
   come from one edge; here they come from two, as in DARTS.
   """
-  del key, hp
-  return net.space.decode(jax.tree.map(jax.nn.softmax, state.arch))
+  del key
+  return alphas.decode(net.space, weights(state.arch, net=net, hp=hp), hp)

@@ -25,9 +25,9 @@ def init(key, *, net, hp):
 
 
 def weights(arch, *, net, hp):
-  """Softmax over the operations of each edge; rows sum to 1."""
-  del net, hp
-  return jax.tree.map(jax.nn.softmax, arch)
+  """Softmax over the operations left to each edge; rows sum to 1."""
+  del hp
+  return alphas.softmax(arch, net)
 
 
 def step(key, state, train, val, *, net, tx, hp):
@@ -41,7 +41,8 @@ def step(key, state, train, val, *, net, tx, hp):
       logits, _ = net.apply(state.params, state.batch_stats, weights, train[0], train=False)
       return objective.loss(logits, train[1])
 
-    return PERTURBATIONS[hp.sdarts.perturbation](key, mixing(state.arch), epsilon, loss, hp)
+    perturb = PERTURBATIONS[hp.sdarts.perturbation]
+    return perturb(key, mixing(state.arch), epsilon, loss, net=net, hp=hp)
 
   return bilevel.alternate(
     *(state, train, val), net=net, tx=tx, hp=hp, weights=mixing, train_weights=train_weights
@@ -55,17 +56,17 @@ def radius(step, *, tx, hp):
   return start + (hp.sdarts.epsilon - start) * epoch / epochs
 
 
-def perturb_randomly(key, weights, epsilon, loss, hp):
+def perturb_randomly(key, weights, epsilon, loss, *, net, hp):
   """Weights plus uniform noise from -epsilon to epsilon, as weights again. loss, hp: not used."""
   del loss, hp
 
   def of_kind(key, table):
-    return project(table + epsilon * jax.random.uniform(key, table.shape, minval=-1))
+    return table + epsilon * jax.random.uniform(key, table.shape, minval=-1)
 
-  return alphas.map_with_keys(of_kind, key, weights)
+  return project(alphas.map_with_keys(of_kind, key, weights), net)
 
 
-def perturb_adversarially(key, weights, epsilon, loss, hp):
+def perturb_adversarially(key, weights, epsilon, loss, *, net, hp):
   """Weights up to epsilon away at which the loss is larger, by signed steps from a random start.
 
   loss: weights -> [] of this device's examples. Weights at which it is smaller are not taken.
@@ -77,11 +78,11 @@ def perturb_adversarially(key, weights, epsilon, loss, hp):
 
     def move(center, table, gradient):
       away = table + size * jnp.sign(gradient) - center
-      return project(center + jnp.clip(away, -epsilon, epsilon))
+      return center + jnp.clip(away, -epsilon, epsilon)
 
-    return jax.tree.map(move, weights, found, gradient)
+    return project(jax.tree.map(move, weights, found, gradient), net)
 
-  found = perturb_randomly(key, weights, epsilon, loss, hp)
+  found = perturb_randomly(key, weights, epsilon, loss, net=net, hp=hp)
   found = lax.fori_loop(0, hp.sdarts.steps, ascend, found)
   worse = parallel.mean(loss(found)) >= parallel.mean(loss(weights))
   return jax.tree.map(lambda ours, theirs: jnp.where(worse, ours, theirs), found, weights)
@@ -90,18 +91,22 @@ def perturb_adversarially(key, weights, epsilon, loss, hp):
 PERTURBATIONS = {'random': perturb_randomly, 'adversarial': perturb_adversarially}
 
 
-def project(table):
-  """Rows [E, O] as weights: no less than 0, no more than 1, then scaled to a sum of 1.
+def project(tables, net):
+  """Tables {kind: [E, O]} as weights: no less than 0, no more than 1, rows then scaled to sum to 1.
 
-  Of a row without anything above 0 the largest value becomes 1.
+  Of a row without anything above 0 the largest value becomes 1. What net.kept leaves out is 0.
   """
-  clipped = jnp.clip(table, 0, 1)
-  largest = jax.nn.one_hot(table.argmax(-1), table.shape[-1])
-  clipped = jnp.where(clipped.sum(-1, keepdims=True) == 0, largest, clipped)
-  return clipped / clipped.sum(-1, keepdims=True)
+
+  def of_kind(table):
+    clipped = jnp.clip(table, 0, 1)
+    largest = jax.nn.one_hot(table.argmax(-1), table.shape[-1])
+    clipped = jnp.where(clipped.sum(-1, keepdims=True) == 0, largest, clipped)
+    return clipped / clipped.sum(-1, keepdims=True)
+
+  return jax.tree.map(of_kind, alphas.kept_only(tables, net))
 
 
 def decode(key, state, *, net, hp):
   """The genotype of the weights as they are."""
   del key
-  return net.space.decode(weights(state.arch, net=net, hp=hp))
+  return alphas.decode(net.space, weights(state.arch, net=net, hp=hp), hp)
