@@ -95,6 +95,23 @@ def paper():
   # Most identities that the normal cell ends with, the weakest being struck out first; 8 = no limit
   # (not for rlnas and random)
   method.max_skips = 8
+  method.gdas = ConfigDict()
+  method.gdas.tau = 10.0  # gdas: temperature of its samples' gradient in the first epoch; above 0
+  method.gdas.tau_end = 0.1  # gdas: what it falls to, linearly, in the last epoch; above 0
+  method.drnas = ConfigDict()
+  # drnas: whether none is a candidate: officially in NAS-Bench-201, but not in the space of DARTS
+  method.drnas.none = False
+  # drnas: weight in the architecture's loss of the divergence from Dirichlet(1); officially 0 with
+  # arch_weight_decay, or 1e-3 (to be tuned) without
+  method.drnas.kl = 0.0
+  method.sdarts = ConfigDict()
+  method.sdarts.perturbation = 'random'  # sdarts: random or adversarial
+  # sdarts: most that is added to a mixing weight in the first epoch, and what that grows to
+  method.sdarts.epsilon_start = 0.03
+  method.sdarts.epsilon = 0.3  # sdarts: reached linearly, one epoch after the last
+  method.sdarts.steps = 7  # sdarts, adversarial: gradient steps to the perturbation; at least 1
+  # sdarts, adversarial: length of all these steps together, in epsilons; above 0
+  method.sdarts.step_size = 2.0
   method.rlnas = ConfigDict()
   # rlnas: which weights the angle is taken over: network (all that a cell's network has) or edges
   # (only those of its operations; layers that all cells share outweigh them in a small supernet)

@@ -81,6 +81,15 @@ RULES = {
   'method.warmup_epochs': _whole(0),
   'method.skip_dropout': _BELOW_ONE,
   'method.max_skips': _whole(0, 8),
+  'method.gdas.tau': _POSITIVE,
+  'method.gdas.tau_end': _POSITIVE,
+  'method.drnas.kl': _NOT_NEGATIVE,
+  'method.drnas.none': _SWITCH,
+  'method.sdarts.perturbation': Rule(str, 'the name of a perturbation'),
+  'method.sdarts.epsilon_start': _NOT_NEGATIVE,
+  'method.sdarts.epsilon': _NOT_NEGATIVE,
+  'method.sdarts.steps': _whole(1),
+  'method.sdarts.step_size': _POSITIVE,
   'method.rlnas.angle': _one_of(('network', 'edges')),
   'method.evolution.population': _whole(1),
   'method.evolution.generations': _whole(1),
@@ -178,6 +187,7 @@ def _registries():
   from unrealnas_jax.data import SOURCES
   from unrealnas_jax.data.chexpert import POLICIES
   from unrealnas_jax.methods import METHODS
+  from unrealnas_jax.methods.sdarts import PERTURBATIONS
   from unrealnas_jax.methods.unrolled import HVP
   from unrealnas_jax.optimizers import SCHEDULES
   from unrealnas_jax.spaces import SPACES
@@ -187,6 +197,7 @@ def _registries():
     'source.name': _one_of(SOURCES),
     'method.name': _one_of(METHODS),
     'method.hvp': _one_of(HVP),
+    'method.sdarts.perturbation': _one_of(PERTURBATIONS),
     'search.space': _one_of(SPACES),
     'search.stem': _one_of(STEMS),
     'retrain.stem': _one_of(STEMS),
