@@ -5,6 +5,7 @@ one process of 1, 2 and 8 devices; all must agree with a search of one process w
 """
 
 import concurrent.futures
+import functools
 import re
 import shutil
 import signal
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import time
 
+import jax
 import numpy as np
 import programs
 import pytest
@@ -114,7 +116,7 @@ def test_both_processes_stop_after_the_same_step_with_all_saved(searches):
   assert 1 <= step < 8
   assert not (folder / 'genotype.json').exists()
   found = re.search(
-    f'stopped after step {step} of 8 of the search; to go on: .*--process=0', told[0]
+    f'stopped after step {step} of 8 of the search; to go on: .*--process=0', told[0], re.DOTALL
   )
   assert found
   assert 'to go on' not in told[1]
@@ -129,8 +131,12 @@ def test_what_was_saved_is_resumed_by_any_number_of_devices(searches, name):
   for expected, found in zip(*lines, strict=True):
     assert found.keys() == expected.keys()
     assert found['step'] == expected['step']
-    for key in found.keys() - {'phase'}:
+    for key in found.keys() - {'phase', 'weights'}:
       np.testing.assert_allclose(found[key], expected[key], 1e-5, err_msg=f'{key} in {expected}')
+    jax.tree.map(  # rounded to 5 decimals
+      functools.partial(np.testing.assert_allclose, atol=2e-5),
+      *(line.get('weights', {}) for line in (found, expected)),
+    )
   (step, expected), (_, found) = programs.last_state(one), programs.last_state(other)
   assert step == 8
   for key, x in expected.items():
@@ -141,5 +147,6 @@ def test_what_was_saved_is_resumed_by_any_number_of_devices(searches, name):
 def test_only_the_first_process_writes(searches, name):
   folder, (first, second) = searches[name]
   assert f'CHANGED open {folder}/metrics.jsonl' in first
-  assert 'CHANGED' not in second
-  assert not [path for path in folder.rglob('*process_1*') if path.is_file()]
+  # Within a checkpoint Orbax has each process take down what it knows of the arrays.
+  changed = [line for line in second.splitlines() if line.startswith('CHANGED')]
+  assert not [line for line in changed if '.orbax-checkpoint-tmp' not in line]

@@ -64,6 +64,9 @@ def saved(workdir, phase='search'):
 def last_state(workdir, phase='search'):
   """(step, {path: array}) of the newest checkpoint."""
   step = saved(workdir, phase)[-1]
-  with ocp.StandardCheckpointer() as reader:
-    arrays = reader.restore(workdir / 'checkpoints' / phase / f'{step}' / 'default')
-  return step, {name: np.asarray(x) for name, x in arrays.items()}
+  path = workdir / 'checkpoints' / phase / f'{step}' / 'default'
+  with ocp.PyTreeCheckpointer() as reader:
+    names = reader.metadata(path).item_metadata
+    # As numpy arrays: the devices that saved them are not those of the tests.
+    arguments = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
+    return step, dict(reader.restore(path, restore_args=arguments))

@@ -33,7 +33,7 @@ WRONG = [
   ('data.uncertain', 'maybe', 'zeros, ones, ignore'),
   ('data.size', -1, '0 to 4096'),
   ('data.tfds_dir', 3, 'a folder'),
-  ('source.name', 'nosie', 'noise, random_labels, real'),
+  ('source.name', 'nosie', 'random_labels, real'),
   ('source.examples', 1, '2 to 100000000'),
   ('source.size', 0, '1 to 4096'),
   ('source.channels', 0, '1 to 1024'),

@@ -20,7 +20,7 @@ def phases(config):
 
 
 def _changed(config, number, stage):
-  changed = ConfigDict(config)
+  changed = config.copy_and_resolve_references()  # ConfigDict(config) would share its sections
   changed.stages = ()
   for key, value in stage.items():
     *sections, name = key.split('.')

@@ -28,6 +28,7 @@ TRAIN = np.array([[-2.0, 0], [3, 5]])
 VAL = np.array([[4.0, 6], [-3, 1]])
 # The clip would change everything, had the step that is looked ahead one.
 SGD = {'lr': 0.1, 'lr_end': 0.0, 'epochs': 2, 'momentum': 0.9, 'weight_decay': 0.2, 'clip': 0.01}
+SGD |= {'lr_schedule': 'cosine', 'lr_warmup': 0}
 
 every_hvp = pytest.mark.parametrize('hvp', unrolled.HVP)
 
