@@ -22,6 +22,9 @@ SOURCES = {
   'real': 'real',
   'retrain': 'noise',
   'darts_second_order': 'real',
+  'gdas': 'noise',
+  'drnas': 'noise',
+  'sdarts': 'noise',
 }
 GENOTYPE = {
   'normal': [['skip_connect', 0], ['sep_conv_3x3', 1]],
