@@ -113,10 +113,8 @@ def test_both_processes_stop_after_the_same_step_with_all_saved(searches):
   (step,) = programs.saved(folder)
   assert 1 <= step < 8
   assert not (folder / 'genotype.json').exists()
-  found = re.search(
-    f'stopped after step {step} of 8 of the search; to go on: .*--process=0', told[0]
-  )
-  assert found
+  told_by_first = f'stopped after step {step} of 8 of the search; to go on: .* --process=0'
+  assert re.search(told_by_first, told[0], re.DOTALL)
   assert 'to go on' not in told[1]
 
 
@@ -141,5 +139,7 @@ def test_what_was_saved_is_resumed_by_any_number_of_devices(searches, name):
 def test_only_the_first_process_writes(searches, name):
   folder, (first, second) = searches[name]
   assert f'CHANGED open {folder}/metrics.jsonl' in first
-  assert 'CHANGED' not in second
+  # Orbax lets each process write a file of its own while it saves, and then takes it away.
+  changed = re.findall('CHANGED.*', second)
+  assert [line for line in changed if not line.endswith('-tmp/array_metadatas/process_1')] == []
   assert not [path for path in folder.rglob('*process_1*') if path.is_file()]

@@ -62,8 +62,10 @@ def saved(workdir, phase='search'):
 
 
 def last_state(workdir, phase='search'):
-  """(step, {path: array}) of the newest checkpoint."""
+  """(step, {path: array}) of the newest checkpoint, whatever devices it was saved by."""
   step = saved(workdir, phase)[-1]
-  with ocp.StandardCheckpointer() as reader:
-    arrays = reader.restore(workdir / 'checkpoints' / phase / f'{step}' / 'default')
-  return step, {name: np.asarray(x) for name, x in arrays.items()}
+  path = workdir / 'checkpoints' / phase / f'{step}' / 'default'
+  with ocp.PyTreeCheckpointer() as reader:
+    names = reader.metadata(path).item_metadata.tree
+    as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
+    return step, reader.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))
