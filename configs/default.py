@@ -95,6 +95,14 @@ def paper():
   # Most identities that the normal cell ends with, the weakest being struck out first; 8 = no limit
   # (not for rlnas and random)
   method.max_skips = 8
+  # DARTS-ES: the search ends where the dominant eigenvalue of the architecture's Hessian has grown.
+  method.eigenvalue = ConfigDict()
+  method.eigenvalue.every = 0  # measured after so many epochs, each time; 0 = never
+  method.eigenvalue.window = 5  # averaged over so many measures
+  method.eigenvalue.back = 4  # compared with the average of so many measures before
+  # largest growth; above 1. The architecture is then that of `back` measures before
+  method.eigenvalue.factor = 1.3
+  method.eigenvalue.first = 10  # measures before the first comparison
   method.gdas = ConfigDict()
   method.gdas.tau = 10.0  # gdas: temperature of its samples' gradient in the first epoch; above 0
   method.gdas.tau_end = 0.1  # gdas: what it falls to, linearly, in the last epoch; above 0

@@ -18,7 +18,7 @@ import tiny
 from absl import logging
 from jax import lax
 
-from unrealnas_jax import checkpoint, data, parallel, search
+from unrealnas_jax import checkpoint, data, parallel, search, watch
 from unrealnas_jax import config as config_lib
 from unrealnas_jax.data.split import Dataset, Split
 from unrealnas_jax.methods import METHODS, darts
@@ -159,6 +159,45 @@ def test_a_supernet_trained_path_by_path_is_judged_by_its_strongest_path(
   assert [line['eval_accuracy'] for line in of_epochs(tmp_path)] == [1, 1]
 
 
+def sharper_and_sharper(*_):
+  """In place of the eigenvalue: 1 after the first epoch of four steps, then 2, 3 and so on."""
+  return lambda key, state, batch: parallel.mean(state.step / 4)
+
+
+def test_a_search_ends_when_its_eigenvalue_has_grown(tmp_path, stand_ins, monkeypatch):
+  """Of no epoch is the average of two 1.3 times the one before, but in the second: 1.5 / 1."""
+  monkeypatch.setattr(watch, '_make_sharpness', sharper_and_sharper)
+  config = make_config(epochs=6)
+  config.method.eigenvalue.update(dict(every=1, window=2, back=1, factor=1.3, first=1))
+  genotype, facts = search.run(config, make_dataset(), tmp_path)
+  epochs = of_epochs(tmp_path)
+  assert [line['eigenvalue'] for line in epochs] == [1, 2]
+  assert facts['genotype_of_epoch'] == 1
+  weights = {kind: np.array(table) for kind, table in epochs[0]['weights'].items()}
+  assert genotype == SPACE.decode(weights)
+  # The same again, and the workdir given as a genotype, know that it has ended.
+  assert search.run(config, make_dataset(), tmp_path)[0] == genotype
+  assert of_epochs(tmp_path) == epochs
+
+
+def test_the_eigenvalue_is_that_of_the_whole_batch_with_the_decay():
+  """Loss mean(images) * (3 a^2 + b^2) / 2, mean 2: the Hessian is diag(6, 2) and the decay."""
+  config = make_config()
+  config.method.arch_weight_decay = 0.5
+
+  def loss(params, stats, weights, images, labels):
+    a, b = weights['normal'][0, 0], weights['normal'][0, 1]
+    return images.mean() * (3 * a**2 + b**2) / 2, None
+
+  method = types.SimpleNamespace(weights=lambda arch, net, hp: arch)
+  source = types.SimpleNamespace(fn=lambda key, batch: (batch, None))
+  net = Net(SPACE, init=None, apply=None, loss=loss)
+  state = SearchState(0, {}, {}, {'normal': jnp.zeros((1, 2))}, None, None)
+  sharpness = watch._make_sharpness(config, source, net, method)
+  run = jax.vmap(sharpness, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None)
+  np.testing.assert_allclose(run(jax.random.key(0), state, jnp.array([1.0, 3])), 6.5, rtol=1e-3)
+
+
 def test_random_labels_stay_the_same_and_test_images_out(tmp_path, stand_ins):
   config = make_config('random_labels', epochs=3)
   source = data.make_source(config, make_dataset())
@@ -223,11 +262,11 @@ def test_collapse_is_told_and_health_is_not(log, logits, mass, skips, message):
   state = state_of(space, **logits)
   weights = darts.weights(state.arch, net=tiny.net(), hp=None)
   genotype = space.decode(weights)
-  values = search.collapse(space, weights, genotype)
+  values = watch.collapse(space, weights, genotype)
   np.testing.assert_allclose(values['none_mass'], mass, rtol=0.01)
   assert values['normal_skips'] == sum(op == 'skip_connect' for op, _ in genotype.normal)
   assert skips is None or values['normal_skips'] == values['reduce_skips'] == skips
-  search.warn(values, len(genotype.normal))
+  watch.warn(values, len(genotype.normal))
   assert log.getvalue().count('\n') == (1 if message else 0)
   assert message in log.getvalue()
 

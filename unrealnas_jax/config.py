@@ -232,6 +232,7 @@ def _check_epochs(config, devices, dataset):
 
 
 def _check_method(config, devices, dataset):
+  from unrealnas_jax.methods import METHODS
   from unrealnas_jax.spaces import SPACES
 
   rate, count, ops = (
@@ -241,6 +242,11 @@ def _check_method(config, devices, dataset):
   )
   if rate and config.method.name != 'pdarts':
     yield f"method.skip_dropout = {rate}; allowed: 0 unless method.name = 'pdarts'"
+  if config.method.eigenvalue.every and METHODS[config.method.name].SPARSE:
+    yield (
+      f'method.eigenvalue.every = {config.method.eigenvalue.every}; allowed: 0 with method.name = '
+      f'{config.method.name!r}, which has no mixed weights to measure'
+    )
   if count > ops or count == 1:
     yield f'search.kept_ops = {count}; allowed: 0 for all, or from 2 to {ops}'
 

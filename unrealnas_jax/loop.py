@@ -22,6 +22,7 @@ class Plan(NamedTuple):
   batches: range of steps -> tuples of host batches [S, B, ...], one a call.
   learning_rate: step, counted from 0 -> that of the weights.
   end_of_epoch: state -> {name: value}, written to metrics.jsonl once an epoch.
+  enough: what was written at the end of each epoch so far -> whether to end before `steps`.
   """
 
   phase: str
@@ -33,6 +34,7 @@ class Plan(NamedTuple):
   batches: Callable[[range], Iterable]
   learning_rate: Callable
   end_of_epoch: Callable
+  enough: Callable = lambda epochs: False
 
 
 def run(plan, key, config, workdir):
@@ -51,7 +53,8 @@ def run(plan, key, config, workdir):
     stack.callback(checkpoint.close, manager)  # after an error too: it may be saving still
     done, state = _restore(manager, plan)
     spent = _spent(workdir, plan.phase) if done else 0.0
-    if done == plan.steps:
+    epochs = metrics.epochs(workdir, plan.phase, done)
+    if done == plan.steps or plan.enough(epochs):
       return state, spent
     writer = metrics.open(workdir, plan.phase, done)
     stack.callback(metrics.flush, writer)
@@ -62,22 +65,26 @@ def run(plan, key, config, workdir):
     for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
       state, values = plan.step(key, state, *(parallel.shard(batch, axis=1) for batch in batches))
       done = first + plan.per_call
-      stopping = asked_to_stop()
+      stopping, ends_epoch = asked_to_stop(), done % plan.epoch_steps == 0
       saving = stopping or done == plan.steps or done // every > first // every
       lines = [step for step in range(first + 1, done + 1) if step % config.log_every == 0]
-      if lines or saving:
+      if lines or saving or ends_epoch:
         values = jax.tree.map(np.asarray, values)
         _check(plan, manager, first, values, state if saving else None)
       for step in lines:
         metrics.write(writer, step, {name: x[step - first - 1] for name, x in values.items()})
-      if done % plan.epoch_steps == 0:
-        metrics.write(writer, done, _epoch(plan, done, state))
-      if saving:
+      if ends_epoch:
+        epochs.append(metrics.plain(_epoch(plan, done, state)))
+        metrics.write(writer, done, epochs[-1])
+      enough = ends_epoch and plan.enough(epochs)
+      if saving or enough:
         metrics.flush(writer)
         checkpoint.save(manager, done, state)
         _spend(workdir, plan.phase, spent + time.monotonic() - started)
       if stopping:
         raise KeyboardInterrupt(f'after step {done} of {plan.steps} of the {plan.phase}')
+      if enough:
+        break
   return state, spent + time.monotonic() - started
 
 

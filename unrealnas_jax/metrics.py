@@ -53,10 +53,10 @@ def write(writer, step, values, timings=None):
   if writer is None:
     return
   assert not {'phase', 'step'} & values.keys(), values
-  values = _plain(values)
+  values = plain(values)
   line = json.dumps({'phase': writer.phase, 'step': int(step), **values}, allow_nan=False)
   growing.add(writer.lines, (line + '\n').encode())
-  values |= _plain(timings or {})
+  values |= plain(timings or {})
   numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
   growing.add(writer.events, events.scalars(step, numbers))
 
@@ -66,6 +66,18 @@ def flush(writer):
   if writer is not None:
     growing.flush(writer.lines)
     growing.flush(writer.events)
+
+
+def epochs(workdir, phase, step):
+  """What was written at the end of each epoch of a phase, up to a step: [{name: value}]."""
+  path = epath.Path(workdir) / 'metrics.jsonl'
+  lines = path.read_text().split('\n')[:-1] if step and path.exists() else []
+  found = (json.loads(line) for line in lines)
+  return [
+    {name: value for name, value in line.items() if name not in ('phase', 'step')}
+    for line in found
+    if line['phase'] == phase and line['step'] <= step and 'epoch' in line
+  ]
 
 
 def progress(steps, phase, every=10.0):
@@ -82,7 +94,7 @@ def progress(steps, phase, every=10.0):
 
 def write_json(path, values):
   """Writes a JSON file whole or not at all."""
-  text = json.dumps(_plain(values), indent=2, sort_keys=True, allow_nan=False)
+  text = json.dumps(plain(values), indent=2, sort_keys=True, allow_nan=False)
   _write_whole(epath.Path(path), text + '\n')
 
 
@@ -125,14 +137,14 @@ def _is_later(where, line, phase, step):
     ) from error
 
 
-def _plain(value):
+def plain(value):
   """Numbers and arrays within dicts and lists as JSON has them; NaN and infinity become None."""
   if isinstance(value, dict):
-    return {name: _plain(item) for name, item in value.items()}
+    return {name: plain(item) for name, item in value.items()}
   if isinstance(value, str | bool | int | None):
     return value
   if isinstance(value, list | tuple) or np.ndim(value):
-    return [_plain(item) for item in value]
+    return [plain(item) for item in value]
   value = np.asarray(value)
   if value.dtype.kind in 'biu':
     return value.item()

@@ -13,14 +13,15 @@ from jax import lax
 from unrealnas_jax import (
   checkpoint,
   data,
+  eigenvalue,
   loop,
   metrics,
-  objective,
   optimizers,
   parallel,
   samples,
   stages,
   supernet,
+  watch,
 )
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import augment, batches
@@ -28,10 +29,7 @@ from unrealnas_jax.methods import METHODS, alphas
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
-MOST_SKIPS = 0.5  # of a normal cell's operations; DARTS cells with more train poorly
-MOST_NONE = 0.5  # of the mixing weights
 UNLIMITED_SKIPS = 8  # config.method.max_skips that limits nothing
-WEIGHT_DIGITS = 5  # decimals of the mixing weights in metrics.jsonl
 
 
 class Search(NamedTuple):
@@ -42,6 +40,7 @@ class Search(NamedTuple):
   net: supernet.Net
   method: Any
   source: data.Source
+  phase: str
 
 
 def run(config, dataset, workdir):
@@ -55,15 +54,15 @@ def run(config, dataset, workdir):
   for number, stage in enumerate(stages.configs(config)):
     search = prepare(stage, dataset, number, stages.phases(config)[number], weights)
     if number == 0:
-      samples.write(workdir, jax.random.fold_in(search.key, 3), search.source)
+      samples.write(workdir, _data_key(search.key), search.source)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
     seconds, steps = seconds + spent, steps + search.plan.steps
-  genotype = _decode(search, state, stage)
+  genotype, chosen = _decode(search, state, stage, workdir)
   if parallel.is_primary():
     metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
-  facts = {'search_seconds': seconds, 'search_steps': steps}
+  facts = {'search_seconds': seconds, 'search_steps': steps, **chosen}
   return genotype, facts | _ladder(search.net.space, weights, stage)
 
 
@@ -87,9 +86,12 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     step=parallel.pmap_step(make_step(config, source, net, method, tx)),
     batches=functools.partial(_batches, config, source, halves),
     learning_rate=optimizers.learning_rate(hp, epoch_steps),
-    end_of_epoch=_end_of_epoch(config, key, source, net, method, halves[1]),
+    end_of_epoch=watch.end_of_epoch(
+      config, (_params_key(key), _data_key(key)), source, net, method, halves[1], epoch_steps
+    ),
+    enough=lambda epochs: _turning_point(epochs, config) is not None,
   )
-  return Search(key, plan, net, method, source)
+  return Search(key, plan, net, method, source, phase)
 
 
 def _key(config, number):
@@ -98,8 +100,24 @@ def _key(config, number):
   return jax.random.fold_in(key, number) if number else key
 
 
-def _decode(search, state, config):
-  return search.method.decode(_params_key(search.key), state, net=search.net, hp=config.method)
+def _decode(search, state, config, workdir):
+  """(the genotype of a state, facts of the epoch it was taken of if that is an earlier one)"""
+  steps = int(state.step)
+  turned = _turning_point(metrics.epochs(workdir, search.phase, steps), config)
+  if turned is None:
+    key = _params_key(search.key)
+    return search.method.decode(key, state, net=search.net, hp=config.method), {}
+  weights = {kind: np.array(table) for kind, table in turned['weights'].items()}
+  logging.info('The eigenvalue has grown; the architecture is that of epoch %d.', turned['epoch'])
+  genotype = alphas.decode(search.net.space, weights, config.method)
+  return genotype, {'genotype_of_epoch': turned['epoch']}
+
+
+def _turning_point(epochs, config):
+  """What was written of the epoch before the eigenvalue grew; None if it has not."""
+  measured = [values for values in epochs if 'eigenvalue' in values]
+  found = eigenvalue.sharp_since([x['eigenvalue'] for x in measured], config.method.eigenvalue)
+  return None if found is None else measured[found]
 
 
 def _ladder(space, weights, config):
@@ -171,6 +189,10 @@ def _params_key(key):
   return jax.random.fold_in(key, 0)
 
 
+def _data_key(key):
+  return jax.random.fold_in(key, 3)
+
+
 def make_step(config, source, net, method, tx):
   """(key, state, train, val) -> (state, metrics [S]) for one device's batches [S, B, ...]."""
 
@@ -178,7 +200,7 @@ def make_step(config, source, net, method, tx):
     step_key = jax.random.fold_in(jax.random.fold_in(key, 2), state.step)
     halves = []
     for number, batch in enumerate(two):
-      images, labels = source.fn(jax.random.fold_in(key, 3), batch)
+      images, labels = source.fn(_data_key(key), batch)
       images = augment.augment(
         jax.random.fold_in(step_key, number),
         *(batch['index'], images),
@@ -210,7 +232,7 @@ def restore_genotype(workdir, config):
     search, step, state = restored
     weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
     logging.info('The genotype is that of step %d of the %s in %s', step, phase, workdir)
-    genotype = _decode(search, state, stage)
+    genotype, _ = _decode(search, state, stage, workdir)
   if genotype is None:
     raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
   return genotype
@@ -231,7 +253,7 @@ def _restore_stage(workdir, config, number, phase, weights):
     return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
 
   restored = checkpoint.read_newest(workdir, phase, make_like)
-  return restored and (Search(key, None, net, method, None), *restored)
+  return restored and (Search(key, None, net, method, None, phase), *restored)
 
 
 def _batches(config, source, halves, steps):
@@ -242,75 +264,3 @@ def _batches(config, source, halves, steps):
   train = batches.train_batches(source.read, weights, *common, **shared)
   val = batches.draw_batches(source.read, arch, *common, **shared)
   return zip(train, val, strict=True)
-
-
-def _end_of_epoch(config, key, source, net, method, arch_half):
-  """state -> what is said of it once an epoch: accuracy in eval mode, and signs of collapse."""
-  evaluate = parallel.pmap_step(_make_eval(config, source, net, method), batches=1, donate=False)
-  data_key = parallel.replicate(jax.random.fold_in(key, 3))
-  params_key, part = _params_key(key), (jax.process_index(), jax.process_count())
-
-  def end_of_epoch(state):
-    parts = [
-      evaluate(data_key, state, parallel.shard(batch))
-      for batch in batches.eval_batches(source.read, arch_half, config.search.batch, part=part)
-    ]
-    right, known = np.sum([np.asarray(count, np.float64) for count in parts], axis=0)
-    genotype = method.decode(params_key, state, net=net, hp=config.method)
-    weights = method.weights(state.arch, net=net, hp=config.method)
-    values = {
-      'eval_accuracy': right / known,
-      **collapse(net.space, weights, genotype),
-      'weights': jax.tree.map(_rounded, weights),
-    }
-    warn(values, len(genotypes.cells(genotype)['normal']))
-    return values
-
-  return end_of_epoch
-
-
-def _rounded(x):
-  return np.asarray(x).round(WEIGHT_DIGITS)
-
-
-def _make_eval(config, source, net, method):
-  def evaluate(key, state, batch):
-    images, labels = source.fn(key, batch)
-    weights = method.weights(state.arch, net=net, hp=config.method)
-    if method.SPARSE:  # trained path by path, so judged by the strongest one
-      weights = jax.tree.map(lambda table: jax.nn.one_hot(table.argmax(1), len(table[0])), weights)
-    logits, _ = net.apply(state.params, state.batch_stats, weights, images, train=False)
-    return lax.psum(objective.count(logits, labels, batch['mask']), parallel.AXIS)
-
-  return evaluate
-
-
-def collapse(space, weights, genotype):
-  """Signs that a search degenerates: {'none_mass', 'normal_skips', ...}.
-
-  none_mass: mean weight of the operation none; skips: how many of a cell's operations are skips.
-  """
-  column = space.ops.index('none')
-  none = [np.asarray(weights[kind])[:, column].mean() for kind in space.kinds]
-  cells = genotypes.cells(genotype)
-  skips = {f'{kind}_skips': ops.count('skip_connect') for kind, ops in cells.items()}
-  return {'none_mass': np.mean(none), **skips}
-
-
-def warn(values, edges):
-  """Logs a warning for each sign in `collapse`'s values that says so.
-
-  edges: operations in a cell of a genotype
-  """
-  if values['normal_skips'] > MOST_SKIPS * edges:
-    logging.warning(
-      'The normal cell has %d skip connections of %d operations: the search is collapsing. Stop '
-      'earlier (search.epochs), or use more data or a smaller search.lr.',
-      *(values['normal_skips'], edges),
-    )
-  if values['none_mass'] > MOST_NONE:
-    logging.warning(
-      'The operation none has %.0f %% of the weights: the search says that most edges are best '
-      'left out, and its choice among the others means little.',
-      100 * values['none_mass'],
-    )

@@ -1,0 +1,49 @@
+"""How sharp the loss on the architecture's half is: the dominant eigenvalue of its Hessian.
+
+It grows before a search collapses, so a search can be stopped there and its architecture of some
+epochs before taken. Source: Zela et al. 2020, "Understanding and Robustifying Differentiable
+Architecture Search" (DARTS-ES), section 4; RobustDARTS, src/search/analyze.py, train_search.py.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+ITERATIONS = 12  # of the power method
+
+
+def dominant(product, like, key):
+  """The eigenvalue of largest magnitude of a symmetric matrix H, by the power method.
+
+  product: v -> H v; like: a tree shaped as v. The matrix itself is never made. -> []
+  """
+  leaves, structure = jax.tree.flatten(like)
+  keys = jax.random.split(key, len(leaves))
+  start = [jax.random.normal(k, x.shape) for k, x in zip(keys, leaves, strict=True)]
+
+  def iterate(_, carry):
+    v, _ = carry
+    image = product(v)
+    return _unit(image), optax.tree.vdot(v, image)
+
+  first = _unit(jax.tree.unflatten(structure, start))
+  return jax.lax.fori_loop(0, ITERATIONS, iterate, (first, jnp.float32(0)))[1]
+
+
+def sharp_since(values, hp):
+  """Which of the values so far the architecture is taken of, an index; None to go on.
+
+  values: eigenvalues, one a measure. hp: config.method.eigenvalue. The search has gone too far once
+  their average over hp.window measures is hp.factor times that of hp.back measures before.
+  """
+  averages = [np.mean(values[max(n - hp.window + 1, 0) : n + 1]) for n in range(len(values))]
+  for now in range(max(hp.first, hp.back), len(values)):
+    if averages[now] > hp.factor * averages[now - hp.back]:
+      return now - hp.back
+  return None
+
+
+def _unit(tree):
+  length = jnp.maximum(optax.tree.norm(tree), jnp.finfo(jnp.float32).tiny)
+  return jax.tree.map(lambda leaf: leaf / length, tree)
