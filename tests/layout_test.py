@@ -31,6 +31,7 @@ ORDER = (
   'methods',
   'checkpoint metrics',
   'loop samples timing watch',
+  'seeds',
   'search retrain analysis',
   'rules',
   'config runs usage',

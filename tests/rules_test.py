@@ -25,6 +25,10 @@ def test_every_key_has_a_rule_and_a_comment():
 WRONG = [
   ('seed', -1, '0 to 2147483647'),
   ('seed', 1.0, 'a whole number'),
+  ('seeds', (0, 0), 'different whole numbers'),
+  ('seeds', (0, -1), 'different whole numbers'),
+  ('seeds', 3, 'a tuple of different whole numbers'),
+  ('seeds_together', 0, 'at least 1'),
   ('dtype', 'float16', 'float32, bfloat16'),
   ('scale', 'huge', 'laptop, paper'),
   ('data.crop', 1.5, 'from 0 to 1'),

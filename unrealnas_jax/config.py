@@ -74,7 +74,7 @@ def _config_of(workdir):
     raise ValueError(f'{problem} (it has no checkpoints/search/STEP); allowed: {GENOTYPE}')
   try:
     values = json.loads((folder / 'config.json').read_text())
-    for section, key in ((values['method'], 'arch_betas'), (values, 'stages')):
+    for section, key in ((values['method'], 'arch_betas'), (values, 'stages'), (values, 'seeds')):
       section[key] = tuple(section[key])  # JSON has no tuples
     config = ConfigDict(values)
     wrong = check(config)
@@ -90,6 +90,11 @@ def _check_stages(config):
     stages.configs(config)
   except ValueError as error:
     yield f'stages = {config.stages!r}; {error}; allowed: keys of configs/default.py'
+  if config.seeds_together > 1 and (config.stages or config.method.eigenvalue.every):
+    yield (
+      f'seeds_together = {config.seeds_together}; allowed: 1 with stages or '
+      'method.eigenvalue.every, where searches part'
+    )
   if config.search.kept_ops and not config.stages:
     yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
 

@@ -13,6 +13,12 @@ from etils import epath
 from unrealnas_jax import checkpoint, finite, metrics, parallel, stop
 
 
+def never(epochs):
+  """For a Plan that goes on to its last step."""
+  del epochs
+  return False
+
+
 class Plan(NamedTuple):
   """What a loop runs.
 
@@ -23,6 +29,7 @@ class Plan(NamedTuple):
   learning_rate: step, counted from 0 -> that of the weights.
   end_of_epoch: state -> {name: value}, written to metrics.jsonl once an epoch.
   enough: what was written at the end of each epoch so far -> whether to end before `steps`.
+  batch_axis: that of the examples in host batches, which devices share.
   """
 
   phase: str
@@ -34,7 +41,8 @@ class Plan(NamedTuple):
   batches: Callable[[range], Iterable]
   learning_rate: Callable
   end_of_epoch: Callable
-  enough: Callable = lambda epochs: False
+  enough: Callable = never
+  batch_axis: int = 1
 
 
 def run(plan, key, config, workdir):
@@ -63,7 +71,8 @@ def run(plan, key, config, workdir):
     steps = range(done, plan.steps, plan.per_call)
     calls = plan.batches(range(done, plan.steps))
     for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
-      state, values = plan.step(key, state, *(parallel.shard(batch, axis=1) for batch in batches))
+      batches = [parallel.shard(batch, plan.batch_axis) for batch in batches]
+      state, values = plan.step(key, state, *batches)
       done = first + plan.per_call
       stopping, ends_epoch = asked_to_stop(), done % plan.epoch_steps == 0
       saving = stopping or done == plan.steps or done // every > first // every

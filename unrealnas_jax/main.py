@@ -111,9 +111,8 @@ def run(config, workdir):
     logging.info('Everything is written to %s', workdir)
     if parallel.is_primary():
       metrics.write_json(epath.Path(workdir) / 'environment.json', environment.describe())
-    result = search_and_retrain(config, dataset, given, workdir)
-    if table:
-      result |= tabular.look_up(table, genotypes.from_text(result['genotype']))
+    job = search_all_seeds if config.seeds else search_and_retrain
+    result = job(config, dataset, given, workdir, table)
     if parallel.is_primary():
       metrics.write_json(path, result)
       report(workdir)
@@ -143,10 +142,33 @@ def load_data(config):
   return dataset
 
 
-def search_and_retrain(config, dataset, given, workdir):
+def search_all_seeds(config, dataset, given, workdir, table):
+  """Results of all seeds, each also in its folder seed_N, and their mean and standard deviation.
+
+  What a search by one program writes is in seeds_N_..., of a search alone in the seed's folder.
+  """
+  from unrealnas_jax import search, seeds
+
+  seen, results = dataset and dataset._replace(test=None), {}
+  for group in seeds.groups(config):
+    found = [(given, {})] * len(group)
+    if given is None and len(group) > 1:
+      name = '_'.join(str(alone.seed) for alone in group)
+      found = search.run_together(group, seen, epath.Path(workdir) / f'seeds_{name}')
+    for alone, (genotype, facts) in zip(group, found, strict=True):
+      folder = epath.Path(workdir) / f'seed_{alone.seed}'
+      folder.mkdir(parents=True, exist_ok=True)
+      results[alone.seed] = search_and_retrain(alone, dataset, genotype, folder, table) | facts
+      if parallel.is_primary():
+        metrics.write_json(folder / 'result.json', results[alone.seed])
+        metrics.write_json(folder / 'config.json', alone.to_dict())
+  return seeds.summary(results)
+
+
+def search_and_retrain(config, dataset, given, workdir, table=None):
   """The genotype and what search and retraining found of it, as result.json holds them.
 
-  given: the genotype of config.genotype, None to search for one.
+  given: the genotype of config.genotype, None to search for one; table: of NAS-Bench-201, or None.
   """
   # Imported only now: bad input should not have to wait for the import of every layer.
   from unrealnas_jax import retrain, search
@@ -159,6 +181,8 @@ def search_and_retrain(config, dataset, given, workdir):
     metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(given))
   if config.retrain.epochs:
     facts = {**facts, **retrain.run(config, genotype, dataset, workdir)}
+  if table:
+    facts = {**facts, **tabular.look_up(table, genotype)}
   return {'genotype': genotypes.to_text(genotype), 'scale': config.scale, **facts}
 
 
@@ -192,6 +216,11 @@ def summary(result, workdir):
     f'{label:14} {form.format(result[key])}'
     for key, (label, form) in SUMMARY.items()
     if result.get(key) is not None
+  ]
+  lines += [
+    f'{name:42} {mean:.6g}, standard deviation {result["standard_deviation"][name]:.2g}'
+    for name, mean in result.get('mean', {}).items()
+    if result['standard_deviation'][name] is not None
   ]
   found = [epath.Path(workdir) / name for name in FILES]
   lines += [f'{"written":14} {path}' for path in found if path.exists()]

@@ -50,6 +50,14 @@ PATH = "'digits', a file 'x.npz', a folder of images, or 'tfds:NAME'"
 # What a name may be is filled in by `_registries`.
 RULES = {
   'seed': _whole(0, 2**31 - 1),
+  'seeds': Rule(
+    tuple,
+    'a tuple of different whole numbers from 0 to 2147483647, such as (0, 1, 2)',
+    lambda seeds: (
+      all(_is(int, seed) and 0 <= seed < 2**31 for seed in seeds) and len({*seeds}) == len(seeds)
+    ),
+  ),
+  'seeds_together': _whole(1),
   'dtype': _one_of(('float32', 'bfloat16')),
   'scale': _one_of(('laptop', 'paper')),
   'stages': Rule(

@@ -1,6 +1,7 @@
 """Searching a genotype: what the source shows goes through the supernet, the method learns."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from unrealnas_jax import (
   optimizers,
   parallel,
   samples,
+  seeds,
   stages,
   supernet,
   watch,
@@ -33,7 +35,10 @@ UNLIMITED_SKIPS = 8  # config.method.max_skips that limits nothing
 
 
 class Search(NamedTuple):
-  """A search ready to run: its key, what the loop runs, what reads its last state, what it sees."""
+  """A search ready to run: its key, what the loop runs, what reads its last state, what it sees.
+
+  phase: of the loop; step: as in Plan, but for one device.
+  """
 
   key: jax.Array
   plan: loop.Plan
@@ -41,6 +46,7 @@ class Search(NamedTuple):
   method: Any
   source: data.Source
   phase: str
+  step: Callable | None
 
 
 def run(config, dataset, workdir):
@@ -66,6 +72,24 @@ def run(config, dataset, workdir):
   return genotype, facts | _ladder(search.net.space, weights, stage)
 
 
+def run_together(configs, dataset, workdir):
+  """As `run` for configs that differ in their seed alone, in one program: a list of its answers.
+
+  Of what `run` writes all but genotype.json. Seconds are those of all together.
+  """
+  searches = [prepare(config, dataset) for config in configs]
+  keys = jnp.stack([search.key for search in searches])
+  plan = seeds.together([search.plan for search in searches], searches[0].step)
+  samples.write(workdir, _data_key(searches[0].key), searches[0].source)
+  states, seconds = loop.run(plan, keys, configs[0], workdir)
+  found = []
+  for number, (search, config) in enumerate(zip(searches, configs, strict=True)):
+    genotype, _ = _decode(search, seeds.row(states, number), config, workdir)
+    logging.info('Found with seed %d: %s', config.seed, genotypes.to_text(genotype))
+    found.append((genotype, {'search_seconds': seconds, 'search_steps': plan.steps}))
+  return found
+
+
 def prepare(config, dataset, number=0, phase='search', weights=None, plain=False):
   """The Search of the config of a stage; nothing is computed yet.
 
@@ -77,13 +101,14 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
   halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
   tx, key = make_optimizers(config, epoch_steps), _key(config, number)
+  step = make_step(config, source, net, method, tx)
   plan = loop.Plan(
     phase=phase,
     steps=hp.epochs * epoch_steps,
     epoch_steps=epoch_steps,
     per_call=hp.steps_per_call,
     init=functools.partial(init_state, key, config, net, method, tx),
-    step=parallel.pmap_step(make_step(config, source, net, method, tx)),
+    step=parallel.pmap_step(step),
     batches=functools.partial(_batches, config, source, halves),
     learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=watch.end_of_epoch(
@@ -91,7 +116,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     ),
     enough=lambda epochs: _turning_point(epochs, config) is not None,
   )
-  return Search(key, plan, net, method, source, phase)
+  return Search(key, plan, net, method, source, phase, step)
 
 
 def _key(config, number):
@@ -253,7 +278,7 @@ def _restore_stage(workdir, config, number, phase, weights):
     return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
 
   restored = checkpoint.read_newest(workdir, phase, make_like)
-  return restored and (Search(key, None, net, method, None, phase), *restored)
+  return restored and (Search(key, None, net, method, None, phase, None), *restored)
 
 
 def _batches(config, source, halves, steps):

@@ -25,7 +25,7 @@ def first_arguments(key, plan):
   """What the first call of a plan's step is given: key, state and batches, on the devices."""
   key, state = parallel.replicate((key, jax.jit(plan.init)()))
   batches = next(iter(plan.batches(range(plan.per_call))))
-  return key, state, *(parallel.shard(batch, axis=1) for batch in batches)
+  return key, state, *(parallel.shard(batch, plan.batch_axis) for batch in batches)
 
 
 def measure(plan, arguments, calls, profile=''):
