@@ -44,8 +44,8 @@ def needs_images(config):
   """Whether a run looks at real images."""
   from unrealnas_jax.data import IMAGELESS
 
-  searched = not config.genotype and config.source.name not in IMAGELESS
-  return searched or config.retrain.epochs > 0
+  searched = 'search' in _phases(config) and config.source.name not in IMAGELESS
+  return searched or config.retrain.epochs > 0 or config.generator.steps > 0
 
 
 def to_json(config):
@@ -78,6 +78,11 @@ def _config_of(workdir):
 
 
 def _check_work(config, devices, dataset):
+  if config.generator.steps and config.retrain.epochs and not config.genotype:
+    yield (
+      "genotype = ''; allowed: a published name or a file with generator.steps above 0, for the "
+      'networks that judge the generated images'
+    )
   if not config.genotype:
     return
   try:
@@ -85,7 +90,7 @@ def _check_work(config, devices, dataset):
     _config_of(config.genotype) if _is_folder(config.genotype) else genotype.load(config.genotype)
   except ValueError as error:
     yield str(error)
-  if config.retrain.epochs == 0:
+  if config.retrain.epochs == 0 and not config.generator.steps:
     yield (
       f'retrain.epochs = 0; allowed: at least 1 with genotype = {config.genotype!r}, '
       'or there is nothing to do'
@@ -111,11 +116,11 @@ def _check_batches(config, devices, dataset):
     batch = config[name].batch
     if batch % devices:
       yield f'{name}.batch = {batch}; allowed: a multiple of the number of devices, {devices}'
-  if 'retrain' in _phases(config) and dataset and config.retrain.batch > dataset.train.size:
-    yield (
-      f'retrain.batch = {config.retrain.batch}; allowed: at most {dataset.train.size}, the number '
-      f'of training images of data.path = {config.data.path!r}'
-    )
+    if name != 'search' and dataset and batch > dataset.train.size:
+      yield (
+        f'{name}.batch = {batch}; allowed: at most {dataset.train.size}, the number of training '
+        f'images of data.path = {config.data.path!r}'
+      )
 
 
 def _check_halves(config, devices, dataset):
@@ -141,7 +146,7 @@ def _check_halves(config, devices, dataset):
 
 
 def _check_learning_rates(config, devices, dataset):
-  for name in _phases(config):
+  for name in [name for name in _phases(config) if name != 'generator']:
     lr, lr_end = config[name].lr, config[name].lr_end
     if lr_end > lr:
       yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
@@ -184,6 +189,33 @@ def _check_network(config, devices, dataset):
     )
 
 
+def _check_generator(config, devices, dataset):
+  from unrealnas_jax import gan
+  from unrealnas_jax.data import generated
+
+  if 'search' in _phases(config) and config.source.name == 'generated':
+    try:
+      generated.describe(config.source.generator)
+    except ValueError as error:
+      yield str(error)
+  if 'generator' not in _phases(config):
+    return
+  steps, every = config.generator.steps, config.generator.sheet_every
+  if steps % every:
+    yield f'generator.steps = {steps}; allowed: a multiple of generator.sheet_every = {every}'
+  size = config.data.size
+  shape = (size, size) if size else dataset and dataset.shape
+  try:
+    gan.doublings(shape or (8, 8))
+  except ValueError as error:
+    yield f'data.size = {size} gives the generator images of {error}'
+  if dataset and dataset.names:
+    yield (
+      f'generator.steps = {steps}; allowed: 0 with data.path = {config.data.path!r}, whose images '
+      'have several labels; a generator needs one class an image'
+    )
+
+
 def _examples(config, dataset):
   """(what the number is called, how many examples a search has); 0 if only the data tells."""
   from unrealnas_jax.data import IMAGELESS
@@ -197,6 +229,8 @@ def _size(config, phase, dataset):
   """(what the number is called, the smaller side of a phase's images in pixels); 0 as above."""
   from unrealnas_jax.data import IMAGELESS
 
+  if phase == 'search' and config.source.name == 'generated':
+    return 'the size of the generated images', _generated_size(config.source.generator)
   if phase == 'search' and config.source.name in IMAGELESS:
     return 'source.size', config.source.size
   if config.data.size:
@@ -204,10 +238,21 @@ def _size(config, phase, dataset):
   return 'the smaller side of the images', min(dataset.shape[:2]) if dataset else 0
 
 
+def _generated_size(workdir):
+  from unrealnas_jax.data import generated
+
+  try:
+    return min(generated.describe(workdir).shape[:2])
+  except ValueError:
+    return 0
+
+
 def _phases(config):
-  """Which of the config's two trainings will run."""
-  search = [] if config.genotype else ['search']
-  return search + (['retrain'] if config.retrain.epochs else [])
+  """Which of the config's trainings will run; `retrain` is also that of a generator's judges."""
+  retrain = ['retrain'] if config.retrain.epochs else []
+  if config.generator.steps:
+    return ['generator', *retrain]
+  return retrain if config.genotype else ['search', *retrain]
 
 
 # What keys must be together: (config, devices, dataset or None) -> problems.
@@ -221,4 +266,5 @@ CHECKS = (
   _check_epochs,
   _check_partial,
   _check_network,
+  _check_generator,
 )

@@ -32,10 +32,16 @@ SUMMARY = {
   'retrain_seconds': ('retrain', '{:.1f} s'),
   'test_accuracy': ('test accuracy', '{:.2%}'),
   'test_auc': ('mean test AUC', '{:.4f}'),
+  'generator_seconds': ('generator', '{:.1f} s'),
+  'gan_train_accuracy': ('GAN-train', '{:.2%} (trained on generated, tested on real images)'),
+  'gan_test_accuracy': ('GAN-test', '{:.2%} (trained on real, tested on generated images)'),
+  'real_accuracy': ('real', '{:.2%} (trained and tested on real images)'),
 }
 FILES = (
   'result.json',
   'genotype.json',
+  'generator.json',
+  'samples',
   'config.json',
   'metrics.jsonl',
   'tensorboard',
@@ -76,7 +82,8 @@ def run(config, workdir):
   dataset, given = load_data(config), _given_genotype(config, workdir)
   with claim.hold(workdir, config):
     logging.info('Everything is written to %s', workdir)
-    result = search_and_retrain(config, dataset, given, workdir)
+    work = train_generator if config.generator.steps else search_and_retrain
+    result = work(config, dataset, given, workdir)
     if parallel.is_primary():
       metrics.write_json(path, result)
   _tell(summary(result, workdir))
@@ -110,6 +117,13 @@ def search_and_retrain(config, dataset, given, workdir):
   if config.retrain.epochs:
     facts = {**facts, **retrain.run(config, genotype, dataset, workdir)}
   return {'genotype': genotypes.to_text(genotype), 'scale': config.scale, **facts}
+
+
+def train_generator(config, dataset, given, workdir):
+  """What the training of a generator came to, as result.json holds it; given: the judges'."""
+  from unrealnas_jax import generator
+
+  return {'scale': config.scale, **generator.run(config, given, dataset, workdir)}
 
 
 def _given_genotype(config, workdir):

@@ -21,15 +21,23 @@ def run(config, genotype, dataset, workdir):
   Test images are looked at once, after the last step.
   Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  source, hp = real.make(config, dataset), config.retrain
   network = make_network(config, genotype, dataset.classes)
   size = measure(network, dataset.shape)
+  state, facts = fit(config, network, real.make(config, dataset), workdir)
+  test = real.make(config, dataset, split='test')
+  scores = evaluate(config, network, state, test, dataset)
+  return {**facts, 'dataset': dataset.name, **size, **scores}
+
+
+def fit(config, network, source, workdir, phase='retrain'):
+  """Trains a network on a source as config.retrain says, or goes on with it: (state, facts)."""
+  hp = config.retrain
   indices = np.arange(source.examples)
   epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')
   tx = optimizers.sgd(hp, epoch_steps)
   key = jax.random.fold_in(jax.random.key(config.seed), 4)
   plan = loop.Plan(
-    phase='retrain',
+    phase=phase,
     steps=hp.epochs * epoch_steps,
     epoch_steps=epoch_steps,
     per_call=1,
@@ -40,13 +48,7 @@ def run(config, genotype, dataset, workdir):
     end_of_epoch=lambda state: {},
   )
   state, seconds = loop.run(plan, key, config, workdir)
-  return {
-    'retrain_seconds': seconds,
-    'retrain_steps': plan.steps,
-    'dataset': dataset.name,
-    **size,
-    **evaluate(config, dataset, network, state),
-  }
+  return state, {f'{phase}_seconds': seconds, f'{phase}_steps': plan.steps}
 
 
 def make_network(config, genotype, classes):
@@ -117,9 +119,8 @@ def make_step(config, source, network, tx, epoch_steps):
   return step
 
 
-def evaluate(config, dataset, network, state):
-  """{'test_accuracy', 'test_images'} on the test split, and `mean_auc` of a multi-label set."""
-  source = real.make(config, dataset, split='test')
+def evaluate(config, network, state, source, dataset):
+  """{'test_accuracy', 'test_images'} on a source, and `mean_auc` of a multi-label set."""
 
   def answer(key, state, batch):
     images, labels = source.fn(key, batch)
@@ -130,7 +131,8 @@ def evaluate(config, dataset, network, state):
     return count, lax.all_gather(seen, parallel.AXIS, tiled=True)
 
   run_batch = parallel.pmap_step(answer, batches=1, donate=False)
-  key = parallel.replicate(jax.random.key(0))  # real images draw nothing
+  # Real images draw nothing, and generated ones are others than those of any training.
+  key = parallel.replicate(jax.random.key(0))
   indices = np.arange(source.examples)
   part = jax.process_index(), jax.process_count()
   answers = [

@@ -30,6 +30,7 @@ def _one_of(names):
 _POSITIVE = Rule(float, 'a number above 0', lambda x: x > 0)
 _NOT_NEGATIVE = Rule(float, 'a number of at least 0', lambda x: x >= 0)
 _BELOW_ONE = Rule(float, 'a number from 0 to below 1', lambda x: 0 <= x < 1)
+_PROBABILITY = Rule(float, 'a number from 0 to 1', lambda x: 0 <= x <= 1)
 _FRACTION = Rule(float, 'a number above 0 and below 1', lambda x: 0 < x < 1)
 _SWITCH = Rule(bool, 'True or False')
 _BETAS = Rule(
@@ -55,6 +56,8 @@ RULES = {
   'source.channels': _whole(1),
   'source.classes': _whole(2),
   'source.label_rate': _BELOW_ONE,
+  'source.generator': Rule(str, 'the workdir of a finished training of a generator'),
+  'source.labels': _one_of(('condition', 'random')),
   'method.name': Rule(str, 'the name of a method'),
   'method.arch_lr': _NOT_NEGATIVE,
   'method.arch_betas': _BETAS,
@@ -66,12 +69,25 @@ RULES = {
   'method.evolution.generations': _whole(1),
   'method.evolution.parents': _whole(1),
   'method.evolution.mutations': _whole(0),
-  'method.evolution.mutation_probability': Rule(
-    float, 'a number from 0 to 1', lambda x: 0 <= x <= 1
-  ),
+  'method.evolution.mutation_probability': _PROBABILITY,
   'method.evolution.crossovers': _whole(0),
   'method.random.cells': _whole(1),
   'method.random.measure': _one_of(('val_accuracy', 'train_loss')),
+  'generator.steps': _whole(0),
+  'generator.latent': _whole(1),
+  'generator.channels': _whole(1),
+  'generator.discriminator_channels': _whole(1),
+  'generator.batch': _whole(1),
+  'generator.discriminator_steps': _whole(1),
+  'generator.lr': _POSITIVE,
+  'generator.discriminator_lr': _POSITIVE,
+  'generator.betas': _BETAS,
+  'generator.ema': _BELOW_ONE,
+  'generator.augment.color': _PROBABILITY,
+  'generator.augment.pad': _whole(0),
+  'generator.augment.flip': _SWITCH,
+  'generator.augment.cutout': _whole(0),
+  'generator.sheet_every': _whole(1),
   'search.space': Rule(str, 'the name of a search space'),
   'search.channels': _whole(1),
   'search.cells': _whole(1),
