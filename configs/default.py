@@ -70,7 +70,8 @@ def paper():
   generator.discriminator_steps = 5  # updates of the discriminator before each of the generator
   generator.lr = 2e-4  # Adam's learning rate for the generator, constant
   generator.discriminator_lr = 2e-4  # the same for the discriminator
-  generator.betas = (0.0, 0.9)  # Adam's two decay rates for both, each from 0 to below 1
+  generator.beta1 = 0.0  # Adam's decay rate of the mean, for both; 0 to below 1
+  generator.beta2 = 0.9  # Adam's decay rate of the square, for both; 0 to below 1
   generator.ema = 0.999  # decay of the average of the generator that images are sampled from
   generator.augment = ConfigDict()  # what the discriminator sees, real or generated (DiffAugment)
   generator.augment.color = 1.0  # how far brightness, saturation, contrast change, 0 to 1; 0 = no

@@ -15,7 +15,6 @@ from unrealnas_jax import ops
 
 START = 4  # least height and width in pixels that the generator begins with
 
-
 Conv = functools.partial(nn.Conv, kernel_init=nn.initializers.xavier_uniform())
 
 
@@ -50,7 +49,8 @@ class Generator(nn.Module):
     """noise: [B, Z], labels: [B] -> images [B, H, W, C] from -1 to 1."""
     number = doublings(self.shape)
     height, width = (side // 2**number for side in self.shape[:2])
-    conv = functools.partial(Conv, dtype=self.dtype)
+    # No bias: the norms would take it away again.
+    conv = functools.partial(Conv, use_bias=False, dtype=self.dtype)
     classes = jax.nn.one_hot(labels, self.classes)
     axis_name = None if self.is_initializing() else self.axis_name
     x = nn.Dense(height * width * self.channels, dtype=self.dtype, name='start')(noise)
@@ -63,7 +63,8 @@ class Generator(nn.Module):
       y = conv(self.channels, (3, 3), name=f'conv_{n}_1')(y)
       x = y + double(conv(self.channels, (1, 1), name=f'skip_{n}')(x))
     x = nn.relu(ClassNorm(axis_name, name='norm')(x, classes, train))
-    return jnp.tanh(conv(self.shape[-1], (3, 3), name='image')(x).astype(jnp.float32))
+    x = Conv(self.shape[-1], (3, 3), dtype=self.dtype, name='image')(x)
+    return jnp.tanh(x.astype(jnp.float32))
 
 
 class Discriminator(nn.Module):

@@ -99,8 +99,8 @@ def make_networks(config, description):
       classes=description.classes,
       dtype=jnp.dtype(config.dtype),
     ),
-    generator_tx=optax.adam(hp.lr, *hp.betas),
-    discriminator_tx=optax.adam(hp.discriminator_lr, *hp.betas),
+    generator_tx=optax.adam(hp.lr, hp.beta1, hp.beta2),
+    discriminator_tx=optax.adam(hp.discriminator_lr, hp.beta1, hp.beta2),
   )
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_generator
 from ml_collections import ConfigDict
 
 from unrealnas_jax.data import SOURCES, make_source, real
@@ -17,11 +18,13 @@ CLASSES = 5
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 6, 5, 3), np.uint8)
 LABELS = np.arange(60) % CLASSES
 KEY = jax.random.key(7)
+GENERATOR = {}  # workdir, once it is there
 
 
 def config(**source):
   values = {'name': 'noise', 'examples': 60, 'size': 5, 'channels': 3, 'classes': CLASSES}
-  return ConfigDict({'source': {**values, 'label_rate': 0.0, **source}})
+  values |= {'label_rate': 0.0, 'labels': 'condition', 'generator': GENERATOR['workdir']}
+  return ConfigDict({'dtype': 'float32', 'source': {**values, **source}})
 
 
 def dataset():
@@ -42,6 +45,12 @@ def examples(name):
   """(source, images, labels) of all 60 examples; compiling the noise takes a second each time."""
   made = source(name)
   return made, *call(made, np.arange(60))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _generator(tmp_path_factory):
+  GENERATOR['workdir'] = str(tmp_path_factory.mktemp('generator'))
+  tiny_generator.write(GENERATOR['workdir'], tiny_generator.description(classes=CLASSES))
 
 
 @pytest.fixture(params=SOURCES)
@@ -223,7 +232,7 @@ def test_random_labels_show_real_images_and_hide_their_labels():
 
 def test_unknown_name_lists_the_known_ones():
   with pytest.raises(
-    ValueError, match=r"source\.name = 'gan'; allowed: noise, random_labels, real"
+    ValueError, match=r"source\.name = 'gan'; allowed: generated, noise, random_labels, real"
   ):
     source('gan')
 
