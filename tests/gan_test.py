@@ -19,7 +19,9 @@ LABELS = jnp.array([0, 1, 2, 0])
 @functools.cache
 def generator_variables():
   init = quick_jit(functools.partial(GENERATOR.init, train=False))
-  return init(jax.random.key(0), noise(1, LATENT), LABELS[:1])
+  variables = init(jax.random.key(0), noise(1, LATENT), LABELS[:1])
+  # Classes are alike at first.
+  return jax.tree.map(lambda x: x + noise(*x.shape) * 0.1 if len(x) == CLASSES else x, variables)
 
 
 @functools.cache

@@ -122,7 +122,8 @@ class Stopped(Exception):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
   """Workdirs of a training of 30 steps, and of one that was stopped twice; compiled once."""
-  config, dataset = make_config(steps=30, sheet_every=10, lr=2e-3), make_dataset()
+  config, dataset = make_config(steps=30, sheet_every=10), make_dataset()
+  config.generator.update({'lr': 0.02, 'discriminator_lr': 0.02, 'ema': 0.9})
   config.retrain.epochs, config.checkpoint.every = 0, 7
   folders = {name: tmp_path_factory.mktemp(name) for name in ('whole', 'stopped')}
   with pytest.MonkeyPatch.context() as patch:

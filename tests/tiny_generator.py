@@ -23,7 +23,13 @@ def variables(description):
     lambda key: network.init(key, noise, label, train=False), jax.random.key(0)
   )
   rng = np.random.default_rng(0)
-  return jax.tree.map(lambda leaf: np.float32(rng.uniform(0.2, 1, leaf.shape)), shapes)
+
+  def draw(leaf):
+    if leaf.ndim == 1:  # among them the variances of norms
+      return np.float32(rng.uniform(0.5, 1.5, leaf.shape))
+    return np.float32(rng.normal(size=leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1])))
+
+  return jax.tree.map(draw, shapes)
 
 
 def write(workdir, description, **state):

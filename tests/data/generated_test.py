@@ -43,7 +43,7 @@ def test_images_are_those_of_the_averaged_generator_by_the_definition(workdir):
     image_key = jax.random.fold_in(jax.random.fold_in(KEY, index), 0)
     noise = jax.random.normal(jax.random.fold_in(image_key, 0), (1, 3))
     label = jax.random.bits(jax.random.fold_in(image_key, 1)) % 5
-    image = network.apply(variables, noise, jnp.full(1, label), train=False)[0]
+    image = np.asarray(network.apply(variables, noise, jnp.full(1, label), train=False)[0])
     # From -1..1 to 0..1, then by mean and std of the description.
     mean, std = np.array([0.5, 0.25, 0.125]), np.array([0.5, 1, 2])
     np.testing.assert_allclose(images[index], (image / 2 + 0.5 - mean) / std, atol=1e-5)
