@@ -33,8 +33,9 @@ def paper():
   config.seed = 2  # of everything random; 0 to 2**31 - 1
   config.scale = 'paper'  # which scale the values below belong to; set by get_config alone
   config.dtype = 'float32'  # of activations: float32 or bfloat16; parameters are always float32
-  # '' = search for one; a published name such as PC_DARTS_cifar; a file genotype.json; the workdir
-  # of an earlier search. Anything but '' skips the search.
+  # '' = search for one; a published name such as PC_DARTS_cifar; an arch string of NAS-Bench-201
+  # such as '|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|'; a file genotype.json; the
+  # workdir of an earlier search. Anything but '' skips the search.
   config.genotype = ''
 
   # Real images: what the found network is trained and tested on, and what the sources random_labels
@@ -129,24 +130,35 @@ def paper():
   search.augment.cutout = 0  # side in pixels of a square set to zero; 0 = none
   search.steps_per_call = 1  # steps that one call of the device runs; at least 1
 
-  # Training of the found network from scratch, on real images, then its test accuracy.
+  # Training of the found network from scratch, on real images, then its test accuracy. The network
+  # of a NAS-Bench-201 cell has three stages, and no other stem, auxiliary head or drop path.
   config.retrain = retrain = ConfigDict()
   retrain.channels = 36  # width of the first cell
-  retrain.cells = 20  # the two at 1/3 and 2/3 of the depth reduce
+  retrain.cells = 20  # the two at 1/3 and 2/3 of the depth reduce; NAS-Bench-201: cells of a stage
   retrain.batch = 96  # images a step over all devices, which must divide it
   retrain.epochs = 600  # passes over the training images; 0 = no retraining
-  retrain.stem = 'cifar'  # cifar (full resolution) or imagenet (1/8 of height and width)
+  # cifar (full resolution) or imagenet (1/8 of height and width); NAS-Bench-201: cifar
+  retrain.stem = 'cifar'
   retrain.lr = 0.025  # learning rate in the first epoch; cosine over epochs
   retrain.lr_end = 0.0  # what the cosine goes down to; at most lr
   retrain.momentum = 0.9  # 0 to below 1
   retrain.weight_decay = 3e-4  # L2, added to the clipped gradient before momentum
   retrain.clip = 5.0  # largest L2 norm of the whole gradient; above 0
-  retrain.auxiliary = 0.4  # weight of the auxiliary head's loss; 0 = no auxiliary head
-  retrain.drop_path = 0.2  # probability to drop an edge, reached linearly at the end; below 1
+  retrain.auxiliary = 0.4  # weight of the auxiliary head's loss; 0 = none; NAS-Bench-201: 0
+  # probability to drop an edge, reached linearly at the end; below 1; NAS-Bench-201: 0
+  retrain.drop_path = 0.2
   retrain.augment = ConfigDict()
   retrain.augment.pad = 4  # pixels of padding before a random crop; 0 = no crop
   retrain.augment.flip = True  # mirror half of the images left to right
   retrain.augment.cutout = 16  # side in pixels of a square set to zero; 0 = none
+
+  # Published results that a NAS-Bench-201 cell is looked up in.
+  config.benchmark = ConfigDict()
+  # A table of its 15,625 cells with test accuracies in percent after 200 epochs: a file x.csv or
+  # x.csv.gz with the columns arch, c10_test_200ep, c100_test_200ep and in16_test_200ep; or the
+  # topology space of NATS-Bench, x.pickle.pbz2 or a folder, which are pickles: take them from their
+  # authors only (pip install -e '.[nasbench201]'). '' = none.
+  config.benchmark.nasbench201_csv = ''
 
   config.checkpoint = ConfigDict()
   config.checkpoint.every = 0  # steps between checkpoints; 0 = one an epoch

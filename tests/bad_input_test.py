@@ -10,6 +10,7 @@ import unrealnas_jax
 from unrealnas_jax import metrics
 
 REAL = '--config.source.name=real'
+TABLE = '--config.benchmark.nasbench201_csv'
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,8 @@ BAD = [
   ([f'--config={NOISE}', '--config.data.path=x.npz'], "data.path = 'x.npz'; no such file"),
   ([f'--config={NOISE}', '--config.genotype=DARTS_V9'], "genotype='DARTS_V9'"),
   ([f'--config={RETRAIN}'], 'genotype = None; allowed:'),
+  ([f'--config={NOISE}', '--config.genotype=|none~0|'], 'names 1 nodes; allowed: 3 as in |op~0|+'),
+  ([f'--config={NOISE}', f'{TABLE}=x.csv'], "x.csv'; allowed: '' unless search.space"),
 ]
 
 
@@ -88,6 +91,15 @@ def test_bad_data_is_found_first_and_the_workdir_stays_free(
   assert_refused(capsys, calls, message, tmp_path / 'run')
   assert start(*run, write_npz(npz)) == 0
   assert [call[0] for call in calls] == ['s', 'retrain']
+
+
+def test_a_bad_table_is_found_first(tmp_path, capsys, calls):
+  (tmp_path / 'x.csv').write_text('arch,accuracy\n')
+  cell = '|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|'
+  args = [f'--config={RETRAIN}', f'--config.genotype={cell}', f'{TABLE}={tmp_path}/x.csv']
+  args += ['--config.retrain.auxiliary=0', '--config.retrain.drop_path=0']
+  assert start(*args, f'--workdir={tmp_path}/run') == 2
+  assert_refused(capsys, calls, "x.csv' lacks the columns c100_test_200ep", tmp_path / 'run')
 
 
 def test_data_that_went_bad_leaves_the_run_as_it_was(tmp_path, capsys):

@@ -15,6 +15,7 @@ import unrealnas_jax
 from configs import default, generated, train_generator
 from unrealnas_jax import config as lib
 from unrealnas_jax.data.split import Dataset, Split
+from unrealnas_jax.spaces import SPACES
 
 NAMES = ('noise', 'random_labels', 'real', 'retrain', 'train_generator')
 GENOTYPE = {
@@ -277,6 +278,65 @@ def test_what_the_training_of_a_generator_needs():
   refused(config, "genotype = ''; allowed: a published name")
   config.retrain.epochs = 0  # nobody judges
   lib.validate(config, 1)
+
+
+CELL = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|'
+
+
+def cell_config(**changes):
+  """A config that retrains a NAS-Bench-201 cell."""
+  config = changed('genotype', CELL)
+  config.retrain.update({'auxiliary': 0.0, 'drop_path': 0.0, **changes})
+  return config
+
+
+def test_retraining_a_nasbench201_cell_has_no_choice_of_these():
+  lib.validate(cell_config(), 1)
+  for key, value, allowed in (
+    ('auxiliary', 0.4, 0),
+    ('drop_path', 0.1, 0),
+    ('stem', 'imagenet', 'cifar'),
+  ):
+    message = f'retrain.{key} = {value!r}; allowed: {allowed!r} for a NAS-Bench-201 cell'
+    with pytest.raises(ValueError, match=message):
+      lib.validate(cell_config(**{key: value}), 1)
+    config = cell_config(**{key: value})
+    config.genotype = 'DARTS_V2'
+    lib.validate(config, 1)
+
+
+def test_a_table_is_for_nasbench201_cells(tmp_path, monkeypatch):
+  table, other = tmp_path / 'x.csv', tmp_path / 'x.txt'
+  table.touch()
+  other.touch()
+  file, folder = tmp_path / 'genotype.json', make_workdir(tmp_path / 'search')
+  file.write_text(json.dumps({'arch': CELL}))
+  refused = "benchmark.nasbench201_csv = .*x.csv'; allowed: '' unless search.space = 'nasbench201'"
+
+  # Looking it up is something to do, and what there is no retraining with does not count.
+  config = cell_config(epochs=0, drop_path=0.1)
+  config.benchmark.nasbench201_csv = str(table)
+  for name in (CELL, str(file)):
+    config.genotype = name
+    lib.validate(config, 1)
+  for name in ('', 'DARTS_V2', str(folder)):
+    config.genotype = name
+    with pytest.raises(ValueError, match=refused):
+      lib.validate(config, 1)
+
+  # Of a search, here or in another workdir, the space decides.
+  monkeypatch.setitem(SPACES, 'nasbench201', SPACES['darts'])
+  values = json.loads((folder / 'config.json').read_text())
+  values['search']['space'] = 'nasbench201'
+  (folder / 'config.json').write_text(json.dumps(values))
+  lib.validate(config, 1)
+  config.genotype = ''
+  config.search.space = 'nasbench201'
+  lib.validate(config, 1)
+  for name, message in ((str(other), "x.txt'; allowed: '' for"), ('y.csv', 'no such file; all')):
+    config.benchmark.nasbench201_csv = name
+    with pytest.raises(ValueError, match=message):
+      lib.validate(config, 1)
 
 
 def test_to_json_is_the_whole_config():

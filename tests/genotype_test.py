@@ -1,11 +1,12 @@
 """Text and JSON forms of genotypes, validation, the published ones, loading by name or file."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
-from unrealnas_jax import genotype
+from unrealnas_jax import genotype, nasbench201
 from unrealnas_jax.genotype import PUBLISHED, Genotype
 
 # As cnn/train_search.py of the official code logs it.
@@ -20,6 +21,8 @@ SMALL = Genotype(
   reduce=(('avg_pool_3x3', 0), ('skip_connect', 1), ('skip_connect', 2), ('avg_pool_3x3', 0)),
   reduce_concat=(2, 3),
 )
+ARCH = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|'
+CELL = nasbench201.from_text(ARCH)
 
 
 def test_text_is_the_official_one():
@@ -51,6 +54,40 @@ def test_round_trips(name):
     assert again == published
     assert write(again) == text
     hash(again)  # tuples all the way down
+
+
+def test_a_nasbench201_cell_takes_every_form(tmp_path):
+  genotype.validate(CELL)
+  assert genotype.to_text(CELL) == ARCH
+  assert json.loads(genotype.to_json(CELL)) == genotype.to_fields(CELL) == {'arch': ARCH}
+  (tmp_path / 'genotype.json').write_text(genotype.to_json(CELL))
+  (tmp_path / 'genotype.txt').write_text(f'{ARCH}\n')
+  for found in (
+    genotype.from_text(f'{ARCH}\n'),
+    genotype.from_json(genotype.to_json(CELL)),
+    genotype.load(ARCH),
+    genotype.load(str(tmp_path / 'genotype.json')),
+    genotype.load(str(tmp_path / 'genotype.txt')),
+  ):
+    assert found == CELL
+    assert isinstance(found, nasbench201.Architecture)
+
+
+def test_a_broken_nasbench201_cell_is_named_with_the_fault(tmp_path):
+  broken, path = ARCH.replace('none', 'nine', 1), tmp_path / 'genotype.json'
+  path.write_text(json.dumps({'arch': broken}))
+  for where, read in (
+    ('x', lambda: genotype.validate(CELL._replace(ops=('nine', *CELL.ops[1:])), 'x')),
+    ('x', lambda: genotype.from_text(broken, 'x')),
+    ('x: arch', lambda: genotype.from_json(path.read_text(), 'x')),
+    (f'genotype={broken!r}', lambda: genotype.load(broken)),
+    (f'genotype={str(path)!r}: arch', lambda: genotype.load(str(path))),
+  ):
+    with pytest.raises(ValueError, match="unknown operation 'nine'") as caught:
+      read()
+    assert str(caught.value).startswith(f'{where}: edge from node 0 to node ')
+  with pytest.raises(ValueError, match="x: arch: '3' names 1 nodes"):
+    genotype.from_json('{"arch": 3}', 'x')
 
 
 def test_concat_with_a_gap_is_written_as_a_list():

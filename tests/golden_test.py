@@ -16,13 +16,15 @@ import tiny
 import torch_names
 from ml_collections import ConfigDict
 
+from unrealnas_jax import cost, nasbench201, optimizers, supernet
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax import optimizers, supernet
 from unrealnas_jax.methods import darts, pc_darts
 from unrealnas_jax.network import Network
+from unrealnas_jax.network201 import Network201
 from unrealnas_jax.spaces import SPACES
 
 TOLERANCE = 1e-4  # of the largest value of an array
+ROUNDING = 1e-6  # of a mean of values around 1 in float32
 
 
 def test_equals_official(golden_path):
@@ -37,22 +39,42 @@ def check_darts_eval(golden, meta):
   """Outputs of the evaluation network in both modes, running statistics after one pass."""
   genotype = genotypes.from_json(str(golden['genotype']))
   network = Network(genotype, meta['C'], meta['layers'], meta['classes'], meta['auxiliary'])
-  variables = torch_names.network_variables(group(golden, 'w/'), genotype, meta['layers'])
+  names = {'genotype': genotype, 'cells': meta['layers']}
+  path_of = functools.partial(torch_names.network_path, **names)
+  aux_logits = check_network(golden, network, path_of)
+  assert_close(aux_logits, golden['aux_logits_train_mode'], 'aux_logits_train_mode')
+
+
+def check_nasbench201_eval(golden, meta):
+  """The same for the evaluation network of a NAS-Bench-201 cell, and its size."""
+  architecture = nasbench201.from_text(str(golden['genotype']))
+  network = Network201(architecture, meta['C'], meta['N'], meta['classes'])
+  path_of = functools.partial(torch_names.network201_path, cells=meta['N'])
+  variables = torch_names.network_variables(group(golden, 'w/'), path_of)
+  assert cost.parameters(variables['params']) == meta['params']
+  assert check_network(golden, network, path_of) is None
+
+
+def check_network(golden, network, path_of):
+  """Logits in both modes, running statistics after one pass; the auxiliary logits of that pass."""
+  variables = torch_names.network_variables(group(golden, 'w/'), path_of)
   x = images(golden['x'])
 
   (logits, aux_logits), updated = network.apply(variables, x, train=True, mutable=['batch_stats'])
   assert_close(logits, golden['logits_train_mode'], 'logits_train_mode')
-  assert_close(aux_logits, golden['aux_logits_train_mode'], 'aux_logits_train_mode')
 
   after = group(golden, 'w_after/')
   assert len(after) == len(group(golden, 'w/', 'running_mean')) * 2
   for name, value in after.items():
-    collection, path = torch_names.network_path(name, genotype, meta['layers'])
-    assert_close(at(updated[collection], path), value, name)
+    collection, path = path_of(name)
+    # The mean of what norms have made has its values cancel: exactly to 0 in float64.
+    rounding = ROUNDING if name.endswith('running_mean') else 0
+    assert_close(at(updated[collection], path), value, name, rounding)
 
-  logits, aux_logits = network.apply(variables | updated, x, train=False)
+  logits, none = network.apply(variables | updated, x, train=False)
   assert_close(logits, golden['logits_eval_mode'], 'logits_eval_mode')
-  assert aux_logits is None
+  assert none is None
+  return aux_logits
 
 
 def check_darts(golden, meta):
@@ -137,7 +159,12 @@ def step_settings(golden, meta):
 
 
 # kind of a golden file -> check(arrays, meta)
-CHECKS = {'darts': check_darts, 'darts_eval': check_darts_eval, 'pc_darts': check_pc_darts}
+CHECKS = {
+  'darts': check_darts,
+  'darts_eval': check_darts_eval,
+  'pc_darts': check_pc_darts,
+  'nasbench201_eval': check_nasbench201_eval,
+}
 
 
 def group(golden, prefix, suffix=''):
@@ -160,7 +187,9 @@ def at(tree, path):
   return tree
 
 
-def assert_close(ours, official, name):
+def assert_close(ours, official, name, rounding=0):
   assert ours.shape == official.shape, name
   error, largest = np.abs(ours - official).max(), np.abs(official).max()
-  assert error <= TOLERANCE * largest, f'{name}: off by {error:.3g}, largest value {largest:.3g}'
+  assert error <= TOLERANCE * largest + rounding, (
+    f'{name}: off by {error:.3g}, largest value {largest:.3g}'
+  )

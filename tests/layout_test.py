@@ -16,14 +16,15 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'genotype nasbench201 parallel cost depthwise',
+  'nasbench201',
+  'genotype tabular parallel cost depthwise',
   'dense checkpoint metrics',
   'ops',
   'gan',
   'data',
   'objective',
   'layers blocks',
-  'mixed',
+  'mixed network201',
   'cell',
   'skeletons',
   'spaces',

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import stand_in_table
 from stand_ins import FOUND, NOISE, RETRAIN, ROOT, contents, install, start
 
 import unrealnas_jax
@@ -86,6 +87,47 @@ def test_a_run_that_goes_on_keeps_its_genotype(tmp_path, calls, monkeypatch):
   file.write_text(genotype.to_json(genotype.PUBLISHED['DARTS_V1']))
   assert start(*args) == 0
   assert calls == [('retrain', FOUND)]
+
+
+CELL = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|'
+OF_A_CELL = (
+  f'--config.genotype={CELL}',
+  '--config.retrain.auxiliary=0',
+  '--config.retrain.drop_path=0',
+)
+
+
+def test_a_nasbench201_cell_is_retrained_and_looked_up(tmp_path, capsys, calls):
+  cell, values = genotype.load(CELL), stand_in_table.accuracies()
+  values[stand_in_table.CELLS.index(cell)] = 95, 72.25, 0.5  # the best, the best, the last
+  table = stand_in_table.write(tmp_path / 'x.csv.gz', values)
+  args = (f'--config={RETRAIN}', *OF_A_CELL, f'--config.benchmark.nasbench201_csv={table}')
+  assert start(*args, f'--workdir={tmp_path}/run') == 0
+  assert calls == [('retrain', cell)]
+  assert genotype.load(str(tmp_path / 'run' / 'genotype.json')) == cell
+  result = json.loads((tmp_path / 'run' / 'result.json').read_text())
+  assert result['genotype'] == CELL
+  assert result['test_accuracy'] == 0.975
+  better = int((values[:, 1] > 72.25).sum())
+  assert result['nasbench201_cifar100']['rank'] == 1 + better
+  assert result['nasbench201_imagenet16_120'] == {
+    'accuracy_percent': 0.5,
+    'rank': 15_625,
+    'cells': 15_625,
+    'regret_points': round(values[:, 2].max() - 0.5, 4),
+  }
+  out = capsys.readouterr().out
+  line = 'cifar10        95.00 % in the table, rank 1 of 15,625, 0.00 points below the best'
+  assert line in out.splitlines()
+
+  # Without retraining, and from the workdir of that run.
+  calls.clear()
+  args = (*args, '--config.retrain.epochs=0', f'--config.genotype={tmp_path}/run/genotype.json')
+  assert start(*args, f'--workdir={tmp_path}/looked_up') == 0
+  assert calls == []
+  found = json.loads((tmp_path / 'looked_up' / 'result.json').read_text())
+  assert found['nasbench201_cifar100'] == result['nasbench201_cifar100']
+  assert 'test_accuracy' not in found
 
 
 def test_search_alone(tmp_path, capsys, calls):

@@ -13,7 +13,7 @@ import pytest
 import quick_run
 
 from configs import default
-from unrealnas_jax import genotype, retrain
+from unrealnas_jax import genotype, nasbench201, retrain
 from unrealnas_jax.data.split import Dataset, Split
 
 TRAIN, TEST = 48, 21
@@ -184,6 +184,19 @@ def test_loss_of_labels_is_that_of_each_alone(tmp_path):
     retrain.run(config, None, make_labels_dataset(second), tmp_path / str(second))
     first = lines(tmp_path / str(second))[0]
     np.testing.assert_allclose(first['train_loss'], expected, rtol=1e-6)
+
+
+def test_learns_with_a_nasbench201_cell(tmp_path, monkeypatch):
+  monkeypatch.undo()
+  conv, skip, pool = 'nor_conv_3x3', 'skip_connect', 'avg_pool_3x3'
+  cell = nasbench201.Architecture((skip, 'none', pool, conv, skip, skip))
+  config = make_config(auxiliary=0.0, drop_path=0.0, channels=2, cells=1, epochs=6)
+  facts = retrain.run(config, cell, make_dataset(), tmp_path)
+  losses = [line['train_loss'] for line in lines(tmp_path) if 'epoch' not in line]
+  assert losses[-1] < 0.5 * losses[0]
+  # Classes are bright and dark images; the last three of the test lie.
+  assert facts['test_accuracy'] == 18 / 21
+  assert facts['parameters'] == 1_000
 
 
 def test_size_is_that_of_the_network_that_is_tested(monkeypatch):

@@ -45,6 +45,12 @@ _OUTSIDE_CELLS = {
   'auxiliary_head.classifier': 'auxiliary_head/classifier',
   'classifier': 'classifier',
 }
+_OUTSIDE_CELLS_201 = {
+  'stem.0': 'stem_conv',
+  'stem.1': 'stem_norm',
+  'lastact.0': 'norm',
+  'classifier': 'classifier',
+}
 _SUPERNET_OUTSIDE_CELLS = {
   'stem.0.weight': ('stem', 'kernel'),
   'stem.1.weight': ('stem', 'scale'),
@@ -70,22 +76,39 @@ def network_path(name, genotype, cells):
   """
   layer, leaf = name.rsplit('.', 1)
   path = _OUTSIDE_CELLS[layer] if layer in _OUTSIDE_CELLS else _cell_path(layer, genotype, cells)
-  path = path.split('/')
-  if leaf.startswith('running_'):
-    return 'batch_stats', (*path, leaf.removeprefix('running_'))
-  if path[-1] == 'depthwise':  # a kernel of its block, not a layer
-    return 'params', tuple(path)
-  norm = path[-1].startswith('norm')
-  return 'params', (*path, {'weight': 'scale' if norm else 'kernel', 'bias': 'bias'}[leaf])
+  return _leaf_path(path.split('/'), leaf)
 
 
-def network_variables(weights, genotype, cells):
-  """Variables of Network from {official name: array}; counters of batches are left out."""
+def network201_path(name, cells):
+  """As network_path, in Network201's variables; cells: the number in each stage.
+
+  name: as in 'cells.3.layers.0.op.1.weight', residual blocks being numbered among the cells
+  """
+  layer, leaf = name.rsplit('.', 1)
+  if layer in _OUTSIDE_CELLS_201:
+    return _leaf_path([_OUTSIDE_CELLS_201[layer]], leaf)
+  number, part, inner = re.fullmatch(
+    r'cells\.(\d+)\.([a-z_]+(?:\.\d)?)\.?(op\.\d)?', layer
+  ).groups()
+  stage, place = divmod(int(number), cells + 1)
+  if place == cells:
+    block = f'reduction_{stage + 1}'
+    path = [block, 'downsample'] if part == 'downsample.1' else [block, part]
+  else:
+    path = [f'stage_{stage}_cell_{place}', part.replace('layers.', 'edge_')]
+  return _leaf_path([*path, _RELU_CONV_NORM[inner]] if inner else path, leaf)
+
+
+def network_variables(weights, path_of):
+  """Variables of a network from {official name: array}; counters of batches are left out.
+
+  path_of: name -> as network_path
+  """
   variables = {}
   for name, value in weights.items():
     if name.endswith('num_batches_tracked'):
       continue
-    collection, path = network_path(name, genotype, cells)
+    collection, path = path_of(name)
     node = variables.setdefault(collection, {})
     for part in path[:-1]:
       node = node.setdefault(part, {})
@@ -139,6 +162,16 @@ def array(value, depthwise=False):
   if depthwise:
     return np.transpose(value[:, 0], (1, 2, 0))
   return np.transpose(value, {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}[value.ndim])
+
+
+def _leaf_path(path, leaf):
+  """Collection and path of the official array `leaf` of the layer at `path`."""
+  if leaf.startswith('running_'):
+    return 'batch_stats', (*path, leaf.removeprefix('running_'))
+  if path[-1] == 'depthwise':  # a kernel of its block, not a layer
+    return 'params', tuple(path)
+  norm = 'norm' in path[-1]
+  return 'params', (*path, {'weight': 'scale' if norm else 'kernel', 'bias': 'bias'}[leaf])
 
 
 def _group_of_edge(space, row, reduce):

@@ -99,14 +99,16 @@ class FactorizedReduce(nn.Module):
 
 
 class ReluConvNorm(nn.Module):
-  """ReLU, pointwise convolution, norm."""
+  """ReLU, convolution, norm."""
 
   features: int
   mode: Mode
+  kernel: tuple[int, int] = (1, 1)
+  strides: tuple[int, int] = (1, 1)
 
   @nn.compact
   def __call__(self, x):
-    x = Conv(self.features, (1, 1), self.mode, name='conv')(nn.relu(x))
+    x = Conv(self.features, self.kernel, self.mode, self.strides, name='conv')(nn.relu(x))
     return BatchNorm(self.mode, name='norm')(x)
 
 

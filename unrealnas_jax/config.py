@@ -7,7 +7,8 @@ import os
 from etils import epath
 from ml_collections import ConfigDict
 
-from unrealnas_jax import genotype
+from unrealnas_jax import genotype, tabular
+from unrealnas_jax.nasbench201 import Architecture
 from unrealnas_jax.rules import GENOTYPE, PATH, check
 
 LISTED = 20  # problems that one message lists
@@ -90,7 +91,8 @@ def _check_work(config, devices, dataset):
     _config_of(config.genotype) if _is_folder(config.genotype) else genotype.load(config.genotype)
   except ValueError as error:
     yield str(error)
-  if config.retrain.epochs == 0 and not config.generator.steps:
+  other = config.generator.steps or config.benchmark.nasbench201_csv
+  if config.retrain.epochs == 0 and not other:
     yield (
       f'retrain.epochs = 0; allowed: at least 1 with genotype = {config.genotype!r}, '
       'or there is nothing to do'
@@ -209,11 +211,43 @@ def _check_generator(config, devices, dataset):
     gan.doublings(shape or (8, 8))
   except ValueError as error:
     yield f'data.size = {size} gives the generator images of {error}'
+  if config.benchmark.nasbench201_csv:
+    yield f"{tabular.KEY} = {config.benchmark.nasbench201_csv!r}; allowed: '' with generator.steps"
   if dataset and dataset.names:
     yield (
       f'generator.steps = {steps}; allowed: 0 with data.path = {config.data.path!r}, whose images '
       'have several labels; a generator needs one class an image'
     )
+
+
+def _check_nasbench201(config, devices, dataset):
+  table, retrain = config.benchmark.nasbench201_csv, config.retrain
+  try:
+    is_cell = _is_nasbench201(config)
+  except ValueError:
+    return  # told by _check_work
+  if is_cell and 'retrain' in _phases(config):
+    for key, allowed in (('auxiliary', 0), ('drop_path', 0), ('stem', 'cifar')):
+      if retrain[key] != allowed:
+        yield f'retrain.{key} = {retrain[key]!r}; allowed: {allowed!r} for a NAS-Bench-201 cell'
+  if table and not is_cell:
+    yield (
+      f"{tabular.KEY} = {table!r}; allowed: '' unless search.space = 'nasbench201' or genotype is "
+      'a cell of NAS-Bench-201'
+    )
+  elif table:
+    try:
+      tabular.reader_of(table)
+    except ValueError as error:
+      yield str(error)
+
+
+def _is_nasbench201(config):
+  """Whether what a run ends with is a NAS-Bench-201 cell; ValueError: its genotype is at fault."""
+  if config.genotype and not _is_folder(config.genotype):
+    return isinstance(genotype.load(config.genotype), Architecture)
+  searched = _config_of(config.genotype) if config.genotype else config
+  return searched.search.space == 'nasbench201'
 
 
 def _examples(config, dataset):
@@ -266,5 +300,6 @@ CHECKS = (
   _check_epochs,
   _check_partial,
   _check_network,
+  _check_nasbench201,
   _check_generator,
 )

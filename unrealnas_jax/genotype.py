@@ -1,4 +1,8 @@
-"""The discrete architecture a search ends with: its text and JSON forms, and the published ones."""
+"""The discrete architecture a search ends with: its text and JSON forms, and the published ones.
+
+There are two kinds: the Genotype of DARTS, and the Architecture of NAS-Bench-201. Every function
+here takes or gives either.
+"""
 
 import ast
 import json
@@ -7,6 +11,7 @@ import pathlib
 from typing import NamedTuple
 
 from unrealnas_jax import nasbench201
+from unrealnas_jax.nasbench201 import Architecture
 
 # Operations an evaluation network can be built of: the 8 DARTS primitives in their official order,
 # then two that only the NASNet and AmoebaNet cells use.
@@ -38,17 +43,21 @@ class Genotype(NamedTuple):
   reduce_concat: tuple[int, ...]
 
 
-def to_text(genotype: Genotype) -> str:
-  """The genotype as the official search logs it: `Genotype(normal=[('sep_conv_3x3', 1), ...`."""
+def to_text(genotype: Genotype | Architecture) -> str:
+  """The official text: `Genotype(normal=[('sep_conv_3x3', 1), ...` or `|none~0|+|...`."""
+  if isinstance(genotype, Architecture):
+    return nasbench201.to_text(genotype)
   fields = (f'{name}={_field_text(value)}' for name, value in genotype._asdict().items())
   return f'Genotype({", ".join(fields)})'
 
 
-def from_text(text: str, where: str = 'genotype') -> Genotype:
-  """Reads the official text form, as a log line or a constructor call; nothing is evaluated.
+def from_text(text: str, where: str = 'genotype') -> Genotype | Architecture:
+  """Reads an arch string, or a Genotype(...) with or without a log line; nothing is evaluated.
 
   Raises: ValueError naming `where` if the text is no genotype or breaks a rule of `validate`.
   """
+  if text.lstrip().startswith('|'):
+    return nasbench201.from_text(text, where)
   try:
     call = ast.parse(text[text.index('Genotype(') :].strip(), mode='eval').body
     fields = {keyword.arg: _field_value(keyword.value) for keyword in call.keywords}
@@ -62,13 +71,20 @@ def from_text(text: str, where: str = 'genotype') -> Genotype:
   return _from_fields(fields, where)
 
 
-def to_json(genotype: Genotype) -> str:
-  """The genotype as a JSON object of its four fields."""
-  return json.dumps(genotype._asdict())
+def to_fields(genotype: Genotype | Architecture) -> dict:
+  """What its JSON form holds: the four fields of a Genotype, or the arch string as 'arch'."""
+  if isinstance(genotype, Architecture):
+    return {'arch': nasbench201.to_text(genotype)}
+  return genotype._asdict()
 
 
-def from_json(text: str, where: str = 'genotype') -> Genotype:
-  """Reads the JSON form; keys beside the four fields are ignored.
+def to_json(genotype: Genotype | Architecture) -> str:
+  """The genotype as a JSON object."""
+  return json.dumps(to_fields(genotype))
+
+
+def from_json(text: str, where: str = 'genotype') -> Genotype | Architecture:
+  """Reads the JSON form; keys beside those of `to_fields` are ignored.
 
   Raises: ValueError naming `where` if the text is no genotype or breaks a rule of `validate`.
   """
@@ -76,38 +92,45 @@ def from_json(text: str, where: str = 'genotype') -> Genotype:
     fields = json.loads(text)
   except json.JSONDecodeError as error:
     raise ValueError(f'{where}: not JSON: {error}') from error
+  if isinstance(fields, dict) and 'arch' in fields:
+    return nasbench201.from_text(str(fields['arch']), f'{where}: arch')
   return _from_fields(fields, where)
 
 
 def cells(genotype) -> dict[str, tuple[str, ...]]:
   """{kind of cell: names of the operations of its edges}"""
-  if isinstance(genotype, nasbench201.Architecture):
+  if isinstance(genotype, Architecture):
     return {'normal': genotype.ops}
   return {kind: tuple(op for op, _ in getattr(genotype, kind)) for kind in ('normal', 'reduce')}
 
 
-def validate(genotype: Genotype, where: str = 'genotype') -> None:
-  """Checks that both cells can be built.
+def validate(genotype: Genotype | Architecture, where: str = 'genotype') -> None:
+  """Checks that its cells can be built.
 
   Raises: ValueError naming `where`, the edge or node at fault and what is allowed.
   """
+  if isinstance(genotype, Architecture):
+    nasbench201.validate(genotype, where)
+    return
   for cell in ('normal', 'reduce'):
     _validate_edges(getattr(genotype, cell), f'{where}: {cell}')
     nodes = 2 + len(getattr(genotype, cell)) // 2
     _validate_concat(getattr(genotype, f'{cell}_concat'), nodes, f'{where}: {cell}_concat')
 
 
-def load(name_or_path: str) -> Genotype:
-  """The genotype published under a name, or that of a file in JSON or the official text form.
+def load(name_or_path: str) -> Genotype | Architecture:
+  """The genotype published under a name, that an arch string stands for, or of a file.
 
-  Raises: ValueError if it is neither (listing the published names) or the file is at fault.
+  The file is in JSON or the official text form.
+  Raises: ValueError if it is none of them (listing the published names) or at fault.
   """
   if name_or_path in PUBLISHED:
     return PUBLISHED[name_or_path]
-
+  if name_or_path.startswith('|'):
+    return nasbench201.from_text(name_or_path, f'genotype={name_or_path!r}')
   if not os.path.isfile(name_or_path):  # unlike Path.is_file, no OSError for an overlong name
     raise ValueError(
-      f'genotype={name_or_path!r} is neither a file nor a published genotype; '
+      f'genotype={name_or_path!r} is neither a file, an arch string nor a published genotype; '
       f'published: {", ".join(PUBLISHED)}'
     )
   try:

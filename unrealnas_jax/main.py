@@ -16,7 +16,7 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from unrealnas_jax import claim, metrics, parallel
+from unrealnas_jax import claim, metrics, parallel, tabular
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.config import load_genotype, needs_images, validate
 from unrealnas_jax.rules import RULES, unknown
@@ -36,6 +36,14 @@ SUMMARY = {
   'gan_train_accuracy': ('GAN-train', '{:.2%} (trained on generated, tested on real images)'),
   'gan_test_accuracy': ('GAN-test', '{:.2%} (trained on real, tested on generated images)'),
   'real_accuracy': ('real', '{:.2%} (trained and tested on real images)'),
+  **{
+    f'nasbench201_{name}': (
+      name,
+      '{0[accuracy_percent]:.2f} % in the table, rank {0[rank]:,} of {0[cells]:,}, '
+      '{0[regret_points]:.2f} points below the best',
+    )
+    for name in tabular.COLUMNS
+  },
 }
 FILES = (
   'result.json',
@@ -80,10 +88,14 @@ def run(config, workdir):
   devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
   logging.info('Scale %s on %s; --config=FILE:laptop or FILE:paper chooses.', config.scale, devices)
   dataset, given = load_data(config), _given_genotype(config, workdir)
+  published = config.benchmark.nasbench201_csv
+  table = tabular.read(published) if published else None
   with claim.hold(workdir, config):
     logging.info('Everything is written to %s', workdir)
     work = train_generator if config.generator.steps else search_and_retrain
     result = work(config, dataset, given, workdir)
+    if table:
+      result |= tabular.look_up(table, genotypes.from_text(result['genotype']))
     if parallel.is_primary():
       metrics.write_json(path, result)
   _tell(summary(result, workdir))
@@ -113,7 +125,7 @@ def search_and_retrain(config, dataset, given, workdir):
     seen = dataset and dataset._replace(test=None)  # no search can look at test images
     genotype, facts = search.run(config, seen, workdir)
   elif parallel.is_primary():
-    metrics.write_json(epath.Path(workdir) / 'genotype.json', given._asdict())
+    metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(given))
   if config.retrain.epochs:
     facts = {**facts, **retrain.run(config, genotype, dataset, workdir)}
   return {'genotype': genotypes.to_text(genotype), 'scale': config.scale, **facts}

@@ -18,6 +18,20 @@ from unrealnas_jax.blocks import (
   ReluConvNorm,
 )
 from unrealnas_jax.genotype import Genotype
+from unrealnas_jax.nasbench201 import Architecture
+from unrealnas_jax.network201 import Network201
+
+
+def make(genotype, channels, cells, classes, auxiliary=False, stem='cifar', **settings):
+  """The evaluation network of a genotype of either kind.
+
+  cells: of a Genotype the number of all cells, of an Architecture those of each of three stages.
+  auxiliary, stem: only a Genotype has a choice. settings: dtype, axis_name, draw, of both networks.
+  """
+  if isinstance(genotype, Architecture):
+    assert (bool(auxiliary), stem) == (False, 'cifar'), 'NAS-Bench-201 has one kind of network'
+    return Network201(genotype, channels, cells, classes, **settings)
+  return Network(genotype, channels, cells, classes, auxiliary, stem, **settings)
 
 
 class Network(nn.Module):

@@ -10,8 +10,8 @@ from absl import logging
 from jax import lax
 
 from unrealnas_jax import cost, loop, objective, ops, optimizers, parallel
+from unrealnas_jax import network as networks
 from unrealnas_jax.data import augment, batches, real
-from unrealnas_jax.network import Network
 from unrealnas_jax.state import RetrainState
 
 
@@ -54,8 +54,8 @@ def fit(config, network, source, workdir, phase='retrain'):
 def make_network(config, genotype, classes):
   """The network of config.retrain, averaging over devices."""
   retrain = config.retrain
-  return Network(
-    genotype=genotype,
+  return networks.make(
+    genotype,
     channels=retrain.channels,
     cells=retrain.cells,
     classes=classes,
@@ -167,13 +167,14 @@ def mean_auc(dataset, scores, labels):
 
 def measure(network, shape):
   """{'parameters', 'multiply_adds'} of a network without its auxiliary head, for one image."""
-  network = network.clone(auxiliary=False, axis_name=None)
+  network = network.clone(axis_name=None)
   image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
   variables = jax.eval_shape(functools.partial(network.init, train=False), jax.random.key(0), image)
   multiply_adds = cost.multiply_adds(
     functools.partial(network.apply, train=False), variables, image
   )
-  return {'parameters': cost.parameters(variables['params']), 'multiply_adds': multiply_adds}
+  tested = {name: tree for name, tree in variables['params'].items() if name != 'auxiliary_head'}
+  return {'parameters': cost.parameters(tested), 'multiply_adds': multiply_adds}
 
 
 def _batches(config, source, steps):

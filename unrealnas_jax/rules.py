@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from unrealnas_jax import tabular
+
 
 class Rule(NamedTuple):
   """What one key may hold.
@@ -38,7 +40,10 @@ _BETAS = Rule(
   'two numbers from 0 to below 1, such as (0.5, 0.999)',
   lambda pair: len(pair) == 2 and all(_is(float, x) and 0 <= x < 1 for x in pair),
 )
-GENOTYPE = "'' to search, a published name, a genotype.json, or the workdir of a search"
+GENOTYPE = (
+  "'' to search, a published name, an arch string of NAS-Bench-201, a genotype.json, or the "
+  'workdir of a search'
+)
 PATH = "'digits', a file 'x.npz', or 'tfds:NAME'"
 
 # What a name may be is filled in by `_registries`.
@@ -121,6 +126,7 @@ RULES = {
   'retrain.augment.pad': _whole(0),
   'retrain.augment.flip': _SWITCH,
   'retrain.augment.cutout': _whole(0),
+  'benchmark.nasbench201_csv': Rule(str, tabular.ALLOWED),
   'checkpoint.every': _whole(0),
   'checkpoint.keep': _whole(1),
   'log_every': _whole(1),

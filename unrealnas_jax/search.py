@@ -40,7 +40,7 @@ def run(config, dataset, workdir):
   state, seconds = loop.run(plan, key, config, workdir)
   genotype = method.decode(_params_key(key), state, net=net, hp=config.method)
   if parallel.is_primary():
-    metrics.write_json(epath.Path(workdir) / 'genotype.json', genotype._asdict())
+    metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
   return genotype, {'search_seconds': seconds, 'search_steps': plan.steps}
 
