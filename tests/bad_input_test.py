@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from stand_ins import NOISE, RETRAIN, contents, install, start
+from stand_ins import GENERATED, NOISE, RETRAIN, contents, install, start
 
 import unrealnas_jax
 from unrealnas_jax import metrics
@@ -40,6 +40,10 @@ BAD = [
   ([f'--config={NOISE}', '--config.data.path=x.npz'], "data.path = 'x.npz'; no such file"),
   ([f'--config={NOISE}', '--config.genotype=DARTS_V9'], "genotype='DARTS_V9'"),
   ([f'--config={RETRAIN}'], 'genotype = None; allowed:'),
+  (
+    [f'--config={GENERATED}', '--config.source.generator=nowhere'],
+    "source.generator = 'nowhere' holds no generator; allowed: the workdir of a finished run",
+  ),
   ([f'--config={NOISE}', '--config.genotype=|none~0|'], 'names 1 nodes; allowed: 3 as in |op~0|+'),
   ([f'--config={NOISE}', f'{TABLE}=x.csv'], "x.csv'; allowed: '' unless search.space"),
 ]

@@ -47,6 +47,11 @@ def examples(name):
   return made, *call(made, np.arange(60))
 
 
+def assert_same(name, found, expected):
+  """To the bit; but what a network computes is rounded otherwise in another batch or loop."""
+  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 if name == 'generated' else 0)
+
+
 @pytest.fixture(scope='module', autouse=True)
 def _generator(tmp_path_factory):
   GENERATOR['workdir'] = str(tmp_path_factory.mktemp('generator'))
@@ -81,7 +86,7 @@ def test_pure(name):
   fn = jax.jit(made.fn)
   for indices in (np.arange(60)[::-1], np.arange(60) // 2):
     again, labels_again = fn(KEY, made.read(indices))
-    np.testing.assert_array_equal(again, images[indices])
+    assert_same(name, again, images[indices])
     np.testing.assert_array_equal(labels_again, labels[indices])
 
 
@@ -89,7 +94,7 @@ def test_pure(name):
 def test_an_example_does_not_depend_on_its_batch(name, indices):
   made, images, labels = examples(name)
   some_images, some_labels = call(made, indices)
-  np.testing.assert_array_equal(some_images, images[indices])
+  assert_same(name, some_images, images[indices])
   np.testing.assert_array_equal(some_labels, labels[indices])
 
 
@@ -103,7 +108,7 @@ def test_one_device_equals_four(name):
   batch = jax.tree.map(lambda x: x.reshape(4, 15, *x.shape[1:]), made.read(np.arange(60)))
   fn = jax.pmap(made.fn, axis_name='devices', in_axes=(None, 0))
   split_images, split_labels = fn(KEY, batch)
-  np.testing.assert_array_equal(np.reshape(split_images, images.shape), images)
+  assert_same(name, np.reshape(split_images, images.shape), images)
   np.testing.assert_array_equal(np.reshape(split_labels, labels.shape), labels)
 
 
@@ -111,7 +116,7 @@ def test_runs_under_scan(name):
   made, images, labels = examples(name)
   batches = jax.tree.map(lambda x: x.reshape(3, 20, *x.shape[1:]), made.read(np.arange(60)))
   _, (scanned, scanned_labels) = jax.lax.scan(lambda c, b: (c, made.fn(KEY, b)), None, batches)
-  np.testing.assert_array_equal(np.reshape(scanned, images.shape), images)
+  assert_same(name, np.reshape(scanned, images.shape), images)
   np.testing.assert_array_equal(np.reshape(scanned_labels, labels.shape), labels)
 
 
