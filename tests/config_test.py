@@ -8,16 +8,22 @@ import types
 
 import numpy as np
 import pytest
-import tiny_generator
 from changed_config import changed
 
 import unrealnas_jax
-from configs import default, generated, train_generator
+from configs import default
 from unrealnas_jax import config as lib
 from unrealnas_jax.data.split import Dataset, Split
-from unrealnas_jax.spaces import SPACES
 
-NAMES = ('noise', 'random_labels', 'real', 'retrain', 'train_generator')
+# config -> what its search sees
+SOURCES = {
+  'noise': 'noise',
+  'random_labels': 'random_labels',
+  'real': 'real',
+  'retrain': 'noise',
+  'train_generator': 'noise',
+  'darts_second_order': 'real',
+}
 GENOTYPE = {
   'normal': [['skip_connect', 0], ['sep_conv_3x3', 1]],
   'normal_concat': [2],
@@ -27,7 +33,7 @@ GENOTYPE = {
 
 
 @pytest.mark.parametrize('scale', ['laptop', 'paper'])
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', SOURCES)
 def test_every_config_is_valid_at_both_scales(name, scale):
   config = importlib.import_module(f'configs.{name}').get_config(scale)
   if name == 'retrain':
@@ -36,7 +42,7 @@ def test_every_config_is_valid_at_both_scales(name, scale):
     config.genotype = 'PC_DARTS_cifar'
   lib.validate(config, 1)
   assert config.scale == scale
-  assert config.source.name == (name if 'train' not in name else 'noise')
+  assert config.source.name == SOURCES[name]
 
 
 def test_auto_follows_the_backend(monkeypatch):
@@ -191,6 +197,21 @@ def test_what_only_the_data_tells_is_checked_with_it():
     assert all(message in str(caught.value) for message in messages), str(caught.value)
 
 
+def test_second_order_is_of_methods_that_know_it_and_of_whole_digits():
+  config = changed('method.order', 2)
+  lib.validate(config, 1)
+  config.dtype = 'bfloat16'
+  with pytest.raises(ValueError, match="dtype = 'bfloat16'; allowed: float32 with method.hvp"):
+    lib.validate(config, 1)
+  config.method.hvp = 'exact'
+  lib.validate(config, 1)
+  config.method.name = 'rlnas'
+  with pytest.raises(ValueError, match="method.order = 2; allowed: 1 with method.name = 'rlnas'"):
+    lib.validate(config, 1)
+  config.method.order = 1
+  lib.validate(config, 1)
+
+
 def test_steps_per_call_divide_an_epoch():
   # 1000 images in halves, batches of 32: 15 steps an epoch.
   for per_call in (1, 3, 5, 15):
@@ -223,6 +244,49 @@ def test_nothing_to_do_is_an_error():
     lib.validate(config, 1)
 
 
+def test_views_need_a_size():
+  for key, value, allowed in (('crop', 0.875, 0), ('random_crop', 0.08, 1)):
+    config = changed(f'data.{key}', value)
+    lib.validate(config, 1)
+    config.data.size = 0
+    with pytest.raises(ValueError, match=f'data.{key} = {value}; allowed: {allowed} with data.s'):
+      lib.validate(config, 1)
+
+
+def test_smoothing_is_for_classes():
+  config = changed('retrain.label_smoothing', 0.1)
+  lib.validate(config, 1, dataset())
+  with pytest.raises(ValueError, match='retrain.label_smoothing = 0.1; allowed: 0 with several l'):
+    lib.validate(config, 1, dataset()._replace(names=('a', 'b')))
+
+
+def test_stem_of_the_search_fits_its_space():
+  config = changed('search.stem', 'imagenet')
+  lib.validate(config, 1)
+  config.search.space = 'nasbench201'
+  with pytest.raises(ValueError, match="search.stem = 'imagenet'; allowed: 'cifar' with search.s"):
+    lib.validate(config, 1)
+
+
+def test_batches_of_a_subset_are_checked_by_its_size():
+  config = changed('search.subset', 0.5)
+  config.search.batch = 250
+  lib.validate(config, 1)  # 1,000 examples of noise, half of them in halves
+  config.search.batch = 251
+  with pytest.raises(ValueError, match='search.batch = 251; allowed: at most 250, the smaller'):
+    lib.validate(config, 1)
+  # Ten classes of 64 images: 16 of each in each half.
+  config = changed('search.subset', 0.5)
+  config.source.name = 'real'
+  made = dataset(640)
+  made = made._replace(train=made.train._replace(labels=lambda: np.arange(640) % 10))
+  config.search.batch = 160
+  lib.validate(config, 1, made)
+  config.search.batch = 161
+  with pytest.raises(ValueError, match='search.batch = 161; allowed: at most 160, the smaller'):
+    lib.validate(config, 1, made)
+
+
 def test_images_too_small_for_the_auxiliary_head():
   config = changed('data.size', 4)
   with pytest.raises(ValueError, match='retrain.auxiliary = 0.4; allowed: 0 with data.size = 4'):
@@ -232,52 +296,6 @@ def test_images_too_small_for_the_auxiliary_head():
   config = changed('retrain.stem', 'imagenet')
   with pytest.raises(ValueError, match='more than 32 pixels'):
     lib.validate(config, 1)
-
-
-def refused(config, message, devices=1, images=None):
-  with pytest.raises(ValueError, match=message) as caught:
-    lib.validate(config, devices, images)
-  assert 'allowed: ' in str(caught.value)
-
-
-@pytest.mark.parametrize('scale', ['laptop', 'paper'])
-def test_a_search_on_generated_images_needs_their_generator(tmp_path, scale):
-  config = generated.get_config(scale)
-  config.source.generator = str(tmp_path)
-  refused(config, 'source.generator = .* holds no generator')
-  tiny_generator.write(tmp_path, tiny_generator.description())
-  config.search.augment.pad = 2
-  lib.validate(config, 1)
-  config.search.augment.pad = 8
-  refused(config, 'augment.pad = 8; allowed: less than the size of the generated images = 8 pix')
-  config.genotype = 'DARTS_V2'  # nothing is searched
-  config.source.generator = ''
-  lib.validate(config, 1)
-
-
-def test_what_the_training_of_a_generator_needs():
-  config = train_generator.get_config('laptop')
-  assert lib.needs_images(config)
-  lib.validate(config, 2, dataset(images=100, size=16)._replace(shape=(16, 16, 1)))
-  refused(config, 'generator.batch = 64; allowed: at most 63', 1, dataset(images=63))
-  refused(config, 'generator.batch = 64; allowed: a multiple of .* 3', 3)
-  several = dataset()._replace(names=('a', 'b'))
-  refused(config, 'whose images have several labels', 1, several)
-  config.generator.augment.cutout = 16
-  refused(config, 'generator.augment.cutout = 16; allowed: less than data.size = 16')
-  config.generator.augment.cutout = 0
-  config.data.size = 18
-  refused(config, 'data.size = 18 gives .* 18 and 18; allowed: at least 8 .* a multiple of 4')
-  config.data.size = 0
-  lib.validate(config, 1)
-  refused(config, 'data.size = 0 gives .* 16 and 19; allowed: ', 1, dataset(size=16))
-  config.generator.steps = 1_001
-  refused(config, 'generator.steps = 1001; allowed: a multiple of generator.sheet_every = 250')
-  config.generator.steps = 1_000
-  config.genotype = ''
-  refused(config, "genotype = ''; allowed: a published name")
-  config.retrain.epochs = 0  # nobody judges
-  lib.validate(config, 1)
 
 
 CELL = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|'
@@ -305,7 +323,7 @@ def test_retraining_a_nasbench201_cell_has_no_choice_of_these():
     lib.validate(config, 1)
 
 
-def test_a_table_is_for_nasbench201_cells(tmp_path, monkeypatch):
+def test_a_table_is_for_nasbench201_cells(tmp_path):
   table, other = tmp_path / 'x.csv', tmp_path / 'x.txt'
   table.touch()
   other.touch()
@@ -325,7 +343,6 @@ def test_a_table_is_for_nasbench201_cells(tmp_path, monkeypatch):
       lib.validate(config, 1)
 
   # Of a search, here or in another workdir, the space decides.
-  monkeypatch.setitem(SPACES, 'nasbench201', SPACES['darts'])
   values = json.loads((folder / 'config.json').read_text())
   values['search']['space'] = 'nasbench201'
   (folder / 'config.json').write_text(json.dumps(values))

@@ -48,6 +48,7 @@ def install(monkeypatch):
     'search': types.SimpleNamespace(run=search, restore_genotype=restore),
     'retrain': types.SimpleNamespace(run=retrain),
     'generator': types.SimpleNamespace(run=generator),
+    'plots': types.SimpleNamespace(report=lambda workdir: None),
   }
   for name, module in modules.items():
     monkeypatch.setitem(sys.modules, f'unrealnas_jax.{name}', module)
@@ -59,6 +60,7 @@ def install(monkeypatch):
 def start(*args):
   """The exit code of the program started with these arguments."""
   values = flags.FlagValues()
+  sys.modules.pop('config_config', None)  # else a config file runs in what the last one left
   try:
     return main.main(main.parse(['main', *args], values), values)
   except SystemExit as end:

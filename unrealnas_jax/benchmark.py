@@ -2,7 +2,8 @@
 
   python -m unrealnas_jax.benchmark --config=configs/noise.py:paper --config.search.batch=16
 
-What is timed is what a search runs: its compiled step on all devices, on batches of its source.
+What is timed is what a search runs: its compiled step on all devices, on batches of its source, and
+the host's making of these batches, which a search does meanwhile.
 """
 
 import json
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from unrealnas_jax import main as command_line
-from unrealnas_jax import parallel, search
+from unrealnas_jax import search, timing
 from unrealnas_jax.config import validate
 
 MATMUL = 2048  # rows and columns of the matrices whose product shows what the machine can do
@@ -39,23 +40,19 @@ def main(argv):
 def measure(config, steps, profile=''):
   """Facts of a search step: times in seconds, memory in bytes.
 
+  A step takes a batch of search.batch images from each of the two halves; images a second count one
+  of them, on the device and on the host alike, so that the two can be compared.
   steps: how many are timed, after the first; profile: folder for a trace of one more, or ''.
   Raises ValueError: the config or its data cannot be used.
   """
   validate(config, jax.device_count())
   dataset = command_line.load_data(config)
   plan, arguments = prepare(config, dataset)
-  started = time.perf_counter()
-  lowered = plan.step.lower(*arguments)
-  traced = time.perf_counter()
-  compiled = lowered.compile()
-  done = time.perf_counter()
-  seconds, loss = time_steps(compiled, arguments, steps, profile)
-  per_step = [call / plan.per_call for call in seconds]
-  step_seconds = statistics.median(per_step[1:])
+  timed = timing.measure(plan, arguments, steps, profile)
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
     1 if sys.platform == 'darwin' else 1024
   )
+  batch_seconds = time_batches(plan, steps)
   gflop, matmul_gflops = count_gflop(config, dataset), measure_matmul()
   return {
     'method': config.method.name,
@@ -63,41 +60,34 @@ def measure(config, steps, profile=''):
     'channels': config.search.channels,
     'cells': config.search.cells,
     'batch': config.search.batch,
-    'trace_seconds': traced - started,
-    'compile_seconds': done - traced,
-    'first_step_seconds': per_step[0],
-    'step_seconds': step_seconds,
-    'images_per_second': config.search.batch / step_seconds,
+    'trace_seconds': timed.trace_seconds,
+    'compile_seconds': timed.compile_seconds,
+    'first_step_seconds': timed.first_step_seconds,
+    'step_seconds': timed.step_seconds,
+    'images_per_second': config.search.batch / timed.step_seconds,
+    'host_batch_seconds': batch_seconds,
+    'host_images_per_second': config.search.batch / batch_seconds,
     'step_gflop': gflop,
-    'step_gflops': gflop / step_seconds,
+    'step_gflops': gflop / timed.step_seconds,
     'matmul_gflops': matmul_gflops,
-    'share_of_matmul': gflop / step_seconds / matmul_gflops,
-    'xla_temp_bytes': compiled.memory_analysis().temp_size_in_bytes,
+    'share_of_matmul': gflop / timed.step_seconds / matmul_gflops,
+    'xla_temp_bytes': timed.memory.temp_size_in_bytes,
     'peak_rss_bytes': peak,
-    'train_loss': loss,
+    'train_loss': timed.losses['train_loss'],
   }
 
 
 def prepare(config, dataset, plain=False):
   """The plan of the config's search, and what its first call is given."""
-  key, plan, *_ = search.prepare(config, dataset, plain)
-  key, state = parallel.replicate((key, jax.jit(plan.init)()))
-  batches = next(iter(plan.batches(range(plan.per_call))))
-  return plan, (key, state, *(parallel.shard(batch, axis=1) for batch in batches))
+  key, plan, *_ = search.prepare(config, dataset, plain=plain)
+  return plan, timing.first_arguments(key, plan)
 
 
-def time_steps(compiled, arguments, steps, profile):
-  """(seconds of the first call and of `steps` more, the last training loss)."""
-  key, state, *batches = arguments
-  seconds = []
-  for _ in range(steps + 1):
-    started = time.perf_counter()
-    state, values = jax.block_until_ready(compiled(key, state, *batches))
-    seconds.append(time.perf_counter() - started)
-  if profile:
-    with jax.profiler.trace(profile):
-      jax.block_until_ready(compiled(key, state, *batches))
-  return seconds, float(values['train_loss'][-1])
+def time_batches(plan, steps):
+  """Seconds that the host needs to make the batches of one step, while nothing else runs."""
+  started = time.perf_counter()
+  calls = sum(1 for _ in plan.batches(range(plan.per_call * steps)))
+  return (time.perf_counter() - started) / (calls * plan.per_call)
 
 
 def count_gflop(config, dataset):

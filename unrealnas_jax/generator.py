@@ -221,7 +221,7 @@ def _batches(config, source, steps):
   hp, number = config.generator, config.generator.discriminator_steps
   part = jax.process_index(), jax.process_count()
   train = batches.train_batches(
-    source.read,
+    lambda indices, numbers: source.read(indices),  # no random views, which it would learn to draw
     np.arange(source.examples),
     *(hp.batch, config.seed, range(steps.start * number, steps.stop * number)),
     key='generator.batch',
@@ -274,13 +274,14 @@ def judge(config, genotype, dataset, description, variables, workdir):
   """
   train, test = (real.make(config, dataset, split) for split in ('train', 'test'))
   fakes = generated.from_variables(description, variables, train.examples, config.dtype)
-  network = retrain.make_network(config, genotype, dataset.classes)
-  on_fakes, facts = retrain.fit(config, network, fakes, workdir, 'judge_generated')
-  on_real, more = retrain.fit(config, network, train, workdir, 'judge_real')
+  of_fakes = retrain.prepare(config, genotype, fakes, 'judge_generated')
+  of_real = retrain.prepare(config, genotype, train, 'judge_real')
+  on_fakes, facts = retrain.fit(of_fakes, config, workdir)
+  on_real, more = retrain.fit(of_real, config, workdir)
   # As many as there are test images; their key is not that of the training images.
   fakes = fakes._replace(examples=test.examples)
   pairs = {'gan_train': (on_fakes, test), 'gan_test': (on_real, fakes), 'real': (on_real, test)}
   for name, (state, source) in pairs.items():
-    scores = retrain.evaluate(config, network, state, source, dataset)
+    scores = retrain.evaluate(config, of_real.network, state, source, dataset)
     facts[f'{name}_accuracy'] = scores['test_accuracy']
   return {**facts, **more, 'test_images': test.examples}

@@ -2,12 +2,14 @@
 
   python -m unrealnas_jax.main --config=configs/noise.py [--workdir=DIR] [--config.KEY=VALUE ...]
 
-The same command again goes on where it was stopped. Bad input ends with one message and code 2.
+The same command again goes on where it was stopped. Bad input ends with one message and code 2, a
+run that SIGTERM or SIGINT stopped with the command to give again and code 75.
 """
 
 import json
 import os
 import re
+import shlex
 import sys
 import traceback
 
@@ -16,7 +18,17 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from unrealnas_jax import claim, metrics, parallel, tabular
+from unrealnas_jax import (
+  claim,
+  config_file,
+  distributed,
+  environment,
+  metrics,
+  parallel,
+  stop,
+  tabular,
+  usage,
+)
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.config import load_genotype, needs_images, validate
 from unrealnas_jax.rules import RULES, unknown
@@ -45,7 +57,9 @@ SUMMARY = {
     for name in tabular.COLUMNS
   },
 }
+HELP = ('--help', '-help', '-h', '--helpshort')
 FILES = (
+  'report.html',
   'result.json',
   'genotype.json',
   'generator.json',
@@ -63,26 +77,35 @@ def main(argv, values=flags.FLAGS):
   try:
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
-    run(values.config, values.workdir or _default_workdir(values['config'].config_filename))
-  except (ValueError, OSError) as error:
+    job = estimate if values.dry_run else run
+    with stop.at_once():
+      job(values.config, values.workdir or _default_workdir(values['config'].config_filename))
+  except KeyboardInterrupt as stopped:
+    where = ' '.join(['stopped', *map(str, stopped.args)])
+    _tell(f'{where}; to go on: {shlex.join(sys.orig_argv)}', sys.stderr)
+    return stop.EXIT_CODE
+  except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
     if not _is_users(error):
       raise
     logging.debug('The error comes from here:', exc_info=True)
-    return fail(error)
+    return fail(_too_large(error) if _is_memory(error) else error)
   return 0
 
 
 def run(config, workdir):
-  """Searches, retrains and tests as the config says; everything is written below workdir.
+  """Searches, retrains and tests as the config says; what result.json holds then.
 
+  Everything is written below workdir; a run that is there already is finished, or only read.
   Nothing is written before all that can be known to be wrong has been looked for.
   Raises ValueError: config, workdir or data cannot be used.
   """
+  distributed.check()
   path = epath.Path(workdir) / 'result.json'
   if path.exists() and claim.is_ours(workdir, config):
     _tell(f'{workdir} holds this run, finished; another --workdir starts a new one.')
-    _tell(summary(json.loads(path.read_text()), workdir))
-    return
+    result = json.loads(path.read_text())
+    _tell(summary(result, workdir))
+    return result
   validate(config, jax.device_count())
   claim.check(workdir, config)
   devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
@@ -92,13 +115,28 @@ def run(config, workdir):
   table = tabular.read(published) if published else None
   with claim.hold(workdir, config):
     logging.info('Everything is written to %s', workdir)
+    if parallel.is_primary():
+      metrics.write_json(epath.Path(workdir) / 'environment.json', environment.describe())
     work = train_generator if config.generator.steps else search_and_retrain
     result = work(config, dataset, given, workdir)
     if table:
       result |= tabular.look_up(table, genotypes.from_text(result['genotype']))
     if parallel.is_primary():
       metrics.write_json(path, result)
+      report(workdir)
   _tell(summary(result, workdir))
+  return result
+
+
+def estimate(config, workdir):
+  """Prints what the run would be and cost, without a workdir. Raises ValueError: as `run`."""
+  validate(config, jax.device_count())
+  claim.check(workdir, config)
+  dataset, given = load_data(config), _given_genotype(config, workdir)
+  from unrealnas_jax import dry_run
+
+  for text in dry_run.describe(config, dataset, given):
+    _tell(text)
 
 
 def load_data(config):
@@ -138,6 +176,17 @@ def train_generator(config, dataset, given, workdir):
   return {'scale': config.scale, **generator.run(config, given, dataset, workdir)}
 
 
+def report(workdir):
+  """Writes report.html. A run has succeeded without it, so what goes wrong is a warning."""
+  try:
+    from unrealnas_jax import plots
+
+    plots.report(workdir)
+  except Exception:
+    text = 'No report was made; `python -m unrealnas_jax.plots %s` tries again.'
+    logging.warning(text, workdir, exc_info=True)
+
+
 def _given_genotype(config, workdir):
   """The genotype that config.genotype names, None where it asks for a search.
 
@@ -166,24 +215,31 @@ def summary(result, workdir):
 def parse(argv, values=flags.FLAGS):
   """Defines and parses the flags; what is left of argv. Bad flags end the program with code 2."""
   help_text = (
-    'config file, perhaps with :laptop or :paper after it; --config.KEY=VALUE changes keys'
+    'config file; behind it :laptop (small, for a CPU) or :paper (the official protocol), else '
+    'laptop where JAX finds only a CPU; --config.KEY=VALUE changes keys'
   )
   config_flags.DEFINE_config_file('config', None, help_text, flag_values=values, sys_argv=argv)
   flags.DEFINE_string(
     'workdir', '', 'folder of the run; default: runs/NAME for NAME.py', flag_values=values
   )
-  _define_distributed(values)
+  about = 'only says what the run would be: config, sizes, memory, time; nothing is written'
+  flags.DEFINE_bool('dry_run', False, about, flag_values=values)
+  distributed.define(values)
+  file = ''
   try:
     file = _look_ahead(argv)
-    rest = values(argv)
+    rest = values([arg for arg in argv if arg not in HELP])
+    if set(HELP) & set(argv):
+      print(usage.text(sys.modules['__main__'].__doc__, values, values.config if file else None))
+      sys.exit(0)
     if not file:
       raise ValueError('--config=FILE is missing; allowed: a config file such as configs/noise.py')
     if 'scale' in values['config'].override_values:
       raise ValueError('--config.scale only tells the scale; --config=FILE:SCALE chooses it')
-    values.config.seed  # noqa: B018  a file that could not be read says so only when it is used
+    config_file.check(values.config, file)
     return rest
-  except (flags.Error, ValueError, OSError, AttributeError, KeyError) as error:
-    message = _explain(argv, error)
+  except Exception as error:  # a config file may raise anything
+    message = _explain(argv, error, file)
     if message is None:
       raise
     sys.exit(fail(message))
@@ -195,31 +251,21 @@ def fail(message):
   return 2
 
 
-def _define_distributed(values):
-  flags.DEFINE_bool(
-    'distributed',
-    False,
-    'this is one of several processes, started alike on every host; see jax.distributed',
-    flag_values=values,
-  )
-
-
 def _look_ahead(argv):
   """The config file, seen before the flags are parsed: loading it asks JAX for its devices."""
   early = flags.FlagValues()
   early.set_gnu_getopt()
   flags.DEFINE_string('config', '', '', flag_values=early)
-  _define_distributed(early)
+  distributed.define(early)
   early(argv, known_only=True)
-  if early.distributed:
-    jax.distributed.initialize()
+  distributed.start(early)
   file = early.config.split(':')[0]
   if file:  # so that `from configs import default` works from any folder
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(file))))
   return file
 
 
-def _explain(argv, error):
+def _explain(argv, error, file):
   """One message for what went wrong with the flags; None if the fault is not the user's."""
   given = [match[1] for arg in argv if (match := re.match(r'--?(?:no)?config\.([^=]+)', arg))]
   strange = [key for key in given if not any(f'{known}.'.startswith(f'{key}.') for known in RULES)]
@@ -231,24 +277,43 @@ def _explain(argv, error):
   if illegal:
     allowed = RULES[illegal[1]].allowed if illegal[1] in RULES else 'its keys, one by one'
     return f'--config.{illegal[1]}={illegal[2]}; allowed: {allowed}'
-  if isinstance(error, KeyError | AttributeError):
-    return None
+  fault = config_file.fault(error, file)
+  if fault or not isinstance(error, ValueError | flags.Error):
+    return fault
+  if str(error).startswith('flag --') and not str(error).startswith('flag --config='):
+    return str(error)
   while error.__context__:  # absl and ml_collections wrap what a config file raises, trace and all
     error = error.__context__
   return str(error)
 
 
 def _is_users(error):
-  """Whether an error is told without a trace: this package's own ValueErrors, and full disks."""
+  """Whether an error is told without a trace: the package's own ValueErrors, disks, memory."""
+  if _is_memory(error):
+    return True
   if isinstance(error, OSError):
     return error.errno is not None
   frames = traceback.extract_tb(error.__traceback__)
   return os.path.abspath(frames[-1].filename).startswith(PACKAGE)
 
 
+def _is_memory(error):
+  return isinstance(error, MemoryError) or str(error).startswith('RESOURCE_EXHAUSTED')
+
+
+def _too_large(error):
+  reason = str(error).strip().split('\n')[0] or 'none left'
+  return (
+    f'not enough memory ({reason}); allowed: smaller search.batch, '
+    'search.channels, search.cells, source.size, source.examples, or those of retrain and data'
+  )
+
+
 def _default_workdir(config_file):
-  name = os.path.basename(config_file.split(':')[0])
-  return os.path.join('runs', os.path.splitext(name)[0])
+  """runs/noise for noise.py, runs/noise_paper_imagenet for noise.py:paper,imagenet."""
+  file, _, choice = config_file.partition(':')
+  name = os.path.splitext(os.path.basename(file))[0]
+  return os.path.join('runs', '_'.join([name, *filter(None, choice.split(','))]))
 
 
 def _set_up_log():
@@ -259,12 +324,14 @@ def _set_up_log():
 
 
 def _is_worth_showing(record):
-  return record.levelname != 'INFO' or record.pathname.startswith(PACKAGE)
+  # Orbax and its asyncio log each error that it raises as well, several times and with traces.
+  told_twice = re.search('/(orbax|asyncio)/', record.pathname)
+  return record.pathname.startswith(PACKAGE) or (record.levelname != 'INFO' and not told_twice)
 
 
-def _tell(text):
+def _tell(text, file=None):
   if parallel.is_primary():
-    print(text, flush=True)
+    print(text, file=file, flush=True)
 
 
 if __name__ == '__main__':

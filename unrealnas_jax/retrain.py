@@ -1,6 +1,7 @@
 """Training the network of a genotype from scratch on real images, then its test accuracy or AUC."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,23 +16,17 @@ from unrealnas_jax.data import augment, batches, real
 from unrealnas_jax.state import RetrainState
 
 
-def run(config, genotype, dataset, workdir):
-  """Trains and tests, or goes on with the retraining in workdir: facts for result.json.
+class Retraining(NamedTuple):
+  """A retraining ready to run: its key, what the loop runs, and the network."""
 
-  Test images are looked at once, after the last step.
-  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
-  """
-  network = make_network(config, genotype, dataset.classes)
-  size = measure(network, dataset.shape)
-  state, facts = fit(config, network, real.make(config, dataset), workdir)
-  test = real.make(config, dataset, split='test')
-  scores = evaluate(config, network, state, test, dataset)
-  return {**facts, 'dataset': dataset.name, **size, **scores}
+  key: jax.Array
+  plan: loop.Plan
+  network: Any
 
 
-def fit(config, network, source, workdir, phase='retrain'):
-  """Trains a network on a source as config.retrain says, or goes on with it: (state, facts)."""
-  hp = config.retrain
+def prepare(config, genotype, source, phase='retrain'):
+  """The Retraining of a genotype on a source's images by a config; nothing is computed yet."""
+  hp, network = config.retrain, make_network(config, genotype, source.classes)
   indices = np.arange(source.examples)
   epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')
   tx = optimizers.sgd(hp, epoch_steps)
@@ -44,11 +39,34 @@ def fit(config, network, source, workdir, phase='retrain'):
     init=functools.partial(init_state, key, network, source, tx),
     step=parallel.pmap_step(make_step(config, source, network, tx, epoch_steps), batches=1),
     batches=functools.partial(_batches, config, source),
-    learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
+    learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=lambda state: {},
   )
+  return Retraining(key, plan, network)
+
+
+def run(config, genotype, dataset, workdir):
+  """Trains and tests, or goes on with the retraining in workdir: facts for result.json.
+
+  Test images are looked at once, after the last step.
+  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
+  """
+  retraining = prepare(config, genotype, real.make(config, dataset))
+  state, facts = fit(retraining, config, workdir)
+  test, network = real.make(config, dataset, split='test'), retraining.network
+  return {
+    **facts,
+    'dataset': dataset.name,
+    **measure(network, dataset.shape),
+    **evaluate(config, network, state, test, dataset),
+  }
+
+
+def fit(retraining, config, workdir):
+  """Trains, or goes on with what workdir holds: (last state, {PHASE_seconds, PHASE_steps})."""
+  key, plan, _ = retraining
   state, seconds = loop.run(plan, key, config, workdir)
-  return state, {f'{phase}_seconds': seconds, f'{phase}_steps': plan.steps}
+  return state, {f'{plan.phase}_seconds': seconds, f'{plan.phase}_steps': plan.steps}
 
 
 def make_network(config, genotype, classes):
@@ -101,9 +119,9 @@ def make_step(config, source, network, tx, epoch_steps):
         example_keys=example_keys,
         mutable=['batch_stats'],
       )
-      value = objective.loss(logits, labels)
+      value = objective.loss(logits, labels, hp.label_smoothing)
       if hp.auxiliary:
-        value += hp.auxiliary * objective.loss(aux_logits, labels)
+        value += hp.auxiliary * objective.loss(aux_logits, labels, hp.label_smoothing)
       return value, (updated['batch_stats'], logits)
 
     (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
@@ -120,7 +138,10 @@ def make_step(config, source, network, tx, epoch_steps):
 
 
 def evaluate(config, network, state, source, dataset):
-  """{'test_accuracy', 'test_images'} on a source, and `mean_auc` of a multi-label set."""
+  """{'test_accuracy', 'test_images'} on a source, and `mean_auc` where images have several labels.
+
+  dataset: what the source's labels are called
+  """
 
   def answer(key, state, batch):
     images, labels = source.fn(key, batch)

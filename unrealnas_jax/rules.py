@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from unrealnas_jax import tabular
@@ -32,8 +32,9 @@ def _one_of(names):
 _POSITIVE = Rule(float, 'a number above 0', lambda x: x > 0)
 _NOT_NEGATIVE = Rule(float, 'a number of at least 0', lambda x: x >= 0)
 _BELOW_ONE = Rule(float, 'a number from 0 to below 1', lambda x: 0 <= x < 1)
-_PROBABILITY = Rule(float, 'a number from 0 to 1', lambda x: 0 <= x <= 1)
 _FRACTION = Rule(float, 'a number above 0 and below 1', lambda x: 0 < x < 1)
+_SHARE = Rule(float, 'a number above 0, at most 1', lambda x: 0 < x <= 1)
+_UP_TO_ONE = Rule(float, 'a number from 0 to 1', lambda x: 0 <= x <= 1)
 _SWITCH = Rule(bool, 'True or False')
 _BETAS = Rule(
   tuple,
@@ -44,66 +45,93 @@ GENOTYPE = (
   "'' to search, a published name, an arch string of NAS-Bench-201, a genotype.json, or the "
   'workdir of a search'
 )
-PATH = "'digits', a file 'x.npz', or 'tfds:NAME'"
+PATH = "'digits', a file 'x.npz', a folder of images, or 'tfds:NAME'"
 
 # What a name may be is filled in by `_registries`.
 RULES = {
   'seed': _whole(0, 2**31 - 1),
   'dtype': _one_of(('float32', 'bfloat16')),
   'scale': _one_of(('laptop', 'paper')),
+  'stages': Rule(
+    tuple,
+    'a tuple of dicts such as {"search.cells": 5}',
+    lambda stages: all(isinstance(stage, Mapping) for stage in stages),
+  ),
   'genotype': Rule(str, f'{GENOTYPE}; give it by --config.genotype=...'),
   'data.path': Rule(str, PATH),
   'data.tfds_dir': Rule(str, "a folder, or '' for the default of TFDS"),
-  'data.size': _whole(0),
+  'data.size': _whole(0, 4096),
+  'data.crop': _UP_TO_ONE,
+  'data.random_crop': _SHARE,
+  'data.jitter': _BELOW_ONE,
+  'data.uncertain': Rule(str, 'the name of a policy'),
   'source.name': Rule(str, 'the name of a source'),
-  'source.examples': _whole(2),
-  'source.size': _whole(1),
-  'source.channels': _whole(1),
-  'source.classes': _whole(2),
+  'source.examples': _whole(2, 10**8),
+  'source.size': _whole(1, 4096),
+  'source.channels': _whole(1, 1024),
+  'source.classes': _whole(2, 10**6),
   'source.label_rate': _BELOW_ONE,
   'source.generator': Rule(str, 'the workdir of a finished training of a generator'),
-  'source.labels': _one_of(('condition', 'random')),
+  'source.labels': Rule(str, 'the name of labels'),
   'method.name': Rule(str, 'the name of a method'),
+  'method.order': _whole(1, 2),
+  'method.hvp': Rule(str, 'the name of a Hessian-vector product'),
   'method.arch_lr': _NOT_NEGATIVE,
   'method.arch_betas': _BETAS,
   'method.arch_weight_decay': _NOT_NEGATIVE,
   'method.arch_clip': _NOT_NEGATIVE,
   'method.warmup_epochs': _whole(0),
+  'method.skip_dropout': _BELOW_ONE,
+  'method.max_skips': _whole(0, 8),
+  'method.gdas.tau': _POSITIVE,
+  'method.gdas.tau_end': _POSITIVE,
+  'method.drnas.kl': _NOT_NEGATIVE,
+  'method.drnas.none': _SWITCH,
+  'method.sdarts.perturbation': Rule(str, 'the name of a perturbation'),
+  'method.sdarts.epsilon_start': _NOT_NEGATIVE,
+  'method.sdarts.epsilon': _NOT_NEGATIVE,
+  'method.sdarts.steps': _whole(1),
+  'method.sdarts.step_size': _POSITIVE,
   'method.rlnas.angle': _one_of(('network', 'edges')),
   'method.evolution.population': _whole(1),
   'method.evolution.generations': _whole(1),
   'method.evolution.parents': _whole(1),
   'method.evolution.mutations': _whole(0),
-  'method.evolution.mutation_probability': _PROBABILITY,
+  'method.evolution.mutation_probability': _UP_TO_ONE,
   'method.evolution.crossovers': _whole(0),
   'method.random.cells': _whole(1),
   'method.random.measure': _one_of(('val_accuracy', 'train_loss')),
   'generator.steps': _whole(0),
-  'generator.latent': _whole(1),
-  'generator.channels': _whole(1),
-  'generator.discriminator_channels': _whole(1),
-  'generator.batch': _whole(1),
+  'generator.latent': _whole(1, 4096),
+  'generator.channels': _whole(1, 4096),
+  'generator.discriminator_channels': _whole(1, 4096),
+  'generator.batch': _whole(1, 10**6),
   'generator.discriminator_steps': _whole(1),
   'generator.lr': _POSITIVE,
   'generator.discriminator_lr': _POSITIVE,
   'generator.beta1': _BELOW_ONE,
   'generator.beta2': _BELOW_ONE,
   'generator.ema': _BELOW_ONE,
-  'generator.augment.color': _PROBABILITY,
+  'generator.augment.color': _UP_TO_ONE,
   'generator.augment.pad': _whole(0),
   'generator.augment.flip': _SWITCH,
   'generator.augment.cutout': _whole(0),
   'generator.sheet_every': _whole(1),
   'search.space': Rule(str, 'the name of a search space'),
-  'search.channels': _whole(1),
-  'search.cells': _whole(1),
+  'search.channels': _whole(1, 4096),
+  'search.cells': _whole(1, 1000),
   'search.partial_channels': _whole(1),
+  'search.kept_ops': _whole(0),
   'search.affine': _SWITCH,
-  'search.batch': _whole(1),
+  'search.stem': Rule(str, 'the name of a stem'),
+  'search.batch': _whole(1, 10**6),
   'search.epochs': _whole(0),
   'search.train_portion': _FRACTION,
+  'search.subset': _SHARE,
   'search.lr': _POSITIVE,
   'search.lr_end': _NOT_NEGATIVE,
+  'search.lr_schedule': Rule(str, 'the name of a schedule'),
+  'search.lr_warmup': _whole(0),
   'search.momentum': _BELOW_ONE,
   'search.weight_decay': _NOT_NEGATIVE,
   'search.clip': _POSITIVE,
@@ -111,13 +139,16 @@ RULES = {
   'search.augment.flip': _SWITCH,
   'search.augment.cutout': _whole(0),
   'search.steps_per_call': _whole(1),
-  'retrain.channels': _whole(1),
-  'retrain.cells': _whole(1),
-  'retrain.batch': _whole(1),
+  'retrain.channels': _whole(1, 4096),
+  'retrain.cells': _whole(1, 1000),
+  'retrain.batch': _whole(1, 10**6),
   'retrain.epochs': _whole(0),
   'retrain.stem': Rule(str, 'the name of a stem'),
   'retrain.lr': _POSITIVE,
   'retrain.lr_end': _NOT_NEGATIVE,
+  'retrain.lr_schedule': Rule(str, 'the name of a schedule'),
+  'retrain.lr_warmup': _whole(0),
+  'retrain.label_smoothing': _BELOW_ONE,
   'retrain.momentum': _BELOW_ONE,
   'retrain.weight_decay': _NOT_NEGATIVE,
   'retrain.clip': _POSITIVE,
@@ -135,16 +166,20 @@ RULES = {
 
 def check(config):
   """What is wrong with single keys of a config: unknown, missing, or of another kind or value."""
-  rules = {**RULES, **_registries()}
-  values = flatten(config.to_dict())
-  problems = [f'{key}: {unknown(key)}' for key in values.keys() - rules.keys()]
-  problems += [f'{key}: missing; allowed: {rules[key].allowed}' for key in rules.keys() - values]
+  known, values = rules(), flatten(config.to_dict())
+  problems = [f'{key}: {unknown(key)}' for key in values.keys() - known.keys()]
+  problems += [f'{key}: missing; allowed: {known[key].allowed}' for key in known.keys() - values]
   problems += [
-    f'{key} = {value!r}; allowed: {rules[key].allowed}'
+    f'{key} = {value!r}; allowed: {known[key].allowed}'
     for key, value in values.items()
-    if key in rules and not (_is(rules[key].kind, value) and rules[key].holds(value))
+    if key in known and not (_is(known[key].kind, value) and known[key].holds(value))
   ]
   return problems
+
+
+def rules():
+  """The Rule of every key, with all names that are known by now."""
+  return {**RULES, **_registries()}
 
 
 def unknown(key):
@@ -168,17 +203,27 @@ def flatten(tree, prefix=''):
 def _registries():
   """Rules of the keys that name an entry of a dictionary of functions."""
   from unrealnas_jax.data import SOURCES
+  from unrealnas_jax.data.chexpert import POLICIES
+  from unrealnas_jax.data.generated import LABELS
   from unrealnas_jax.methods import METHODS
-  from unrealnas_jax.network import STEMS
+  from unrealnas_jax.methods.sdarts import PERTURBATIONS
+  from unrealnas_jax.methods.unrolled import HVP
+  from unrealnas_jax.optimizers import SCHEDULES
   from unrealnas_jax.spaces import SPACES
+  from unrealnas_jax.stems import STEMS
 
   return {
     'source.name': _one_of(SOURCES),
+    'source.labels': _one_of(LABELS),
     'method.name': _one_of(METHODS),
-    'method.arch_clip': _NOT_NEGATIVE,
-    'method.warmup_epochs': _whole(0),
+    'method.hvp': _one_of(HVP),
+    'method.sdarts.perturbation': _one_of(PERTURBATIONS),
     'search.space': _one_of(SPACES),
+    'search.stem': _one_of(STEMS),
     'retrain.stem': _one_of(STEMS),
+    'search.lr_schedule': _one_of(SCHEDULES),
+    'retrain.lr_schedule': _one_of(SCHEDULES),
+    'data.uncertain': _one_of(POLICIES),
   }
 
 

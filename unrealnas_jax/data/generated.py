@@ -11,7 +11,7 @@ from etils import epath
 
 from unrealnas_jax import checkpoint
 from unrealnas_jax.data.real import standardise
-from unrealnas_jax.data.source import Source, example_keys, random_label
+from unrealnas_jax.data.source import Source, example_keys, random_label, read_indices
 from unrealnas_jax.gan import Generator
 
 FILE = 'generator.json'
@@ -62,9 +62,6 @@ def from_variables(description, variables, examples, dtype, relabel=None) -> Sou
   network = make_network(description, dtype)
   mean, std = np.float32(description.mean), np.float32(description.std)
 
-  def read(indices):
-    return {'index': np.asarray(indices, np.int32)}
-
   def fn(key, batch):
     def draw(index):
       image_key, label_key = example_keys(key, index)
@@ -79,7 +76,7 @@ def from_variables(description, variables, examples, dtype, relabel=None) -> Sou
     return standardise((images + 1) / 2, mean, std), labels
 
   shape, classes = description.shape, description.classes
-  return Source('generated', examples, shape, classes, read, fn, pad_value=-mean / std)
+  return Source('generated', examples, shape, classes, read_indices, fn, pad_value=-mean / std)
 
 
 def make_network(description, dtype='float32', axis_name=None):

@@ -1,0 +1,47 @@
+"""Timing of a step: what is counted, per step of the plan."""
+
+import itertools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from unrealnas_jax import loop, parallel, timing
+
+
+def plan(per_call):
+  def step(key, state, batch):
+    return state + parallel.mean(batch.mean()), {'train_loss': parallel.mean(batch.mean((1, 2)))}
+
+  return loop.Plan(
+    phase='search',
+    steps=8,
+    epoch_steps=4,
+    per_call=per_call,
+    init=lambda: jnp.float32(1),
+    step=parallel.pmap_step(step, batches=1),
+    batches=lambda steps: ((np.full((per_call, 8, 1), n, np.float32),) for n in steps[::per_call]),
+    learning_rate=None,
+    end_of_epoch=None,
+  )
+
+
+def test_seconds_are_those_of_a_step(monkeypatch):
+  # Each look at the clock is a second after the last, so that every span between two is one.
+  clock = itertools.count()
+  monkeypatch.setattr(timing, 'time', types.SimpleNamespace(perf_counter=lambda: next(clock)))
+  two = plan(per_call=2)
+  timed = timing.measure(two, timing.first_arguments(jax.random.key(0), two), calls=3)
+  assert timed.trace_seconds == timed.compile_seconds == 1
+  assert timed.first_step_seconds == timed.step_seconds == 0.5
+  assert timed.losses == {'train_loss': 0}
+  assert next(clock) == 3 + 2 * 4  # a first call and three more
+
+
+def test_first_arguments_are_the_state_and_the_batches_of_the_first_call():
+  key, state, batch = timing.first_arguments(jax.random.key(5), plan(per_call=2))
+  assert (jax.random.key_data(key) == jax.random.key_data(jax.random.key(5))).all()
+  assert float(state) == 1
+  assert batch.shape == (4, 2, 2, 1)
+  assert float(batch.sum()) == 0

@@ -1,0 +1,92 @@
+"""What a run would be and what it would cost, found out without a workdir: --dry_run."""
+
+import datetime
+
+import jax
+
+from unrealnas_jax import cost, generator, retrain, search, stages, timing
+from unrealnas_jax.config import to_json
+from unrealnas_jax.data import real
+from unrealnas_jax.methods import paths
+
+CALLS = 3  # timed calls of a step, after the first
+
+
+def describe(config, dataset, genotype):
+  """Yields texts, each as soon as it is known: the config, then the search, then the retraining.
+
+  In place of the search stands the training of a generator where the config has one.
+  dataset: the real images, None for a run without any. genotype: that of config.genotype, None to
+  search for one; then a random cell stands for the one that would be found.
+  """
+  yield to_json(config)
+  of_cell = 'of the given genotype'
+  if config.generator.steps:
+    yield _generator(config, dataset)
+    of_cell += '; two such networks are trained, on generated and on real images'
+  elif genotype is None:
+    seen = dataset and dataset._replace(test=None)
+    for number, stage in enumerate(stages.configs(config)):
+      found = search.prepare(stage, seen, number, stages.phases(config)[number])
+      yield _search(stage, found)
+    of_cell = 'of a random cell; the one that is found may be larger or smaller'
+    genotype = _random_cell(found)
+  if config.retrain.epochs:
+    found = retrain.prepare(config, genotype, real.make(config, dataset))
+    yield _retraining(config, found, dataset, of_cell)
+
+
+def _random_cell(found):
+  space = found.net.space
+  return space.decode(paths.one_hot(space, paths.sample(found.key, space)))
+
+
+def _search(config, found):
+  params, _ = jax.eval_shape(found.net.init, found.key)
+  size = f'{cost.parameters(params):,} parameters in the supernet'
+  return _phase(config.search, found.key, found.plan, size)
+
+
+def _generator(config, dataset):
+  key, plan = generator.prepare(config, dataset, generator.describe(config, dataset), workdir='')
+  state = jax.eval_shape(plan.init)
+  sizes = [cost.parameters(x['params']) for x in (state.generator, state.discriminator)]
+  size = '{:,} parameters in the generator, {:,} in the discriminator'.format(*sizes)
+  return _phase(config.generator, key, plan, size)
+
+
+def _retraining(config, found, dataset, of_cell):
+  size = retrain.measure(found.network, dataset.shape)
+  numbers = f'{size["parameters"]:,} parameters, {size["multiply_adds"]:,} multiply-adds'
+  return _phase(config.retrain, found.key, found.plan, f'{numbers}, {of_cell}')
+
+
+def _phase(hp, key, plan, size):
+  steps = f'{plan.steps:,} steps of {hp.batch} images, {plan.epoch_steps:,} an epoch'
+  lines = [('size', size)]
+  if plan.steps:
+    lines += _costs(plan, timing.measure(plan, timing.first_arguments(key, plan), CALLS))
+  return '\n'.join([f'{plan.phase}: {steps}', *(f'  {name:12} {text}' for name, text in lines)])
+
+
+def _costs(plan, timed):
+  start = timed.trace_seconds + timed.compile_seconds + timed.first_step_seconds
+  training = timed.step_seconds * plan.steps
+  yield 'memory', _memory(timed.memory)
+  yield 'start', f'{_time(start)}: tracing, compilation and the first step'
+  yield 'step', f'{timed.step_seconds:.3g} s, the median of {CALLS} calls'
+  yield 'in all', f'{_time(start + training)} without what is tested between and after the steps'
+
+
+def _memory(analysis):
+  if analysis is None:
+    return 'not told by XLA for this device'
+  kept = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+  kept = (kept - analysis.alias_size_in_bytes) / 2**20
+  within = analysis.temp_size_in_bytes / 2**20
+  parts = f'{kept:,.0f} of state and batches, {within:,.0f} within a step'
+  return f'{kept + within:,.0f} MiB a device by the analysis of XLA: {parts}'
+
+
+def _time(seconds):
+  return f'{seconds:.1f} s' if seconds < 60 else str(datetime.timedelta(seconds=round(seconds)))

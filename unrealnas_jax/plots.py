@@ -1,0 +1,166 @@
+"""Makes the report of a run anew, or one that compares several.
+
+  python -m unrealnas_jax.plots WORKDIR                      # WORKDIR/report.html
+  python -m unrealnas_jax.plots WORKDIR WORKDIR ... [--out=DIR]  # comparison/report.html
+
+A report is one file that needs no network. Its figures lie beside it as SVG and PNG.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import jinja2
+import numpy as np
+from etils import epath
+
+from unrealnas_jax import drawing, figures, runs, tables
+from unrealnas_jax import genotype as genotypes
+from unrealnas_jax.spaces import SPACES
+
+TEMPLATE = pathlib.Path(__file__).with_name('report.html')
+
+
+def main(argv=None):
+  """The exit code of the command."""
+  parser = argparse.ArgumentParser(
+    prog='python -m unrealnas_jax.plots',
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument('workdir', nargs='+', help='folder of a run')
+  parser.add_argument('--out', default='comparison', help='folder of a comparison')
+  args = parser.parse_args(argv)
+  try:
+    path = report(args.workdir[0]) if len(args.workdir) == 1 else compare(args.workdir, args.out)
+  except (ValueError, OSError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    return 2
+  print(path)
+  return 0
+
+
+def report(workdir):
+  """Writes report.html and figures/ to the workdir of a run; the path of the report.
+
+  Raises ValueError: the folder is no workdir, or a file in it cannot be read.
+  """
+  run = runs.read(workdir)
+  sections = [
+    _section('Result', table=(['', ''], tables.results(run))),
+    _cells(run),
+    _section('Mixing weights', _WEIGHTS, figures=_weights(run)),
+    *(_curves(phase, series) for phase, series in run.series.items()),
+    _section('What the search was shown', figures=_samples(run)),
+    _section('Config', table=(['', ''], list(run.config.items())), folded=True),
+    _section('Environment', table=(['', ''], list(run.environment.items())), folded=True),
+  ]
+  return _write(epath.Path(workdir), run.name, _subtitle(run), sections)
+
+
+def compare(workdirs, out):
+  """Writes a report that compares runs to the folder `out`; the path of the report.
+
+  Runs whose configs differ in the seed alone are one row and one curve, with their standard
+  deviation. Raises ValueError as `report`.
+  """
+  groups = tables.group([runs.read(workdir) for workdir in workdirs])
+  sections = [_section('Results', _COMPARISON, table=tables.compare(groups))]
+  phases = dict.fromkeys(phase for group in groups for run in group.runs for phase in run.series)
+  for phase in phases:
+    panels = _compared(groups, phase)
+    figure = {f'{phase}_compared': figures.curves(panels, shared=True)} if panels else {}
+    sections.append(_section(f'{phase.capitalize()} over time', _BANDS, figures=figure))
+  title = f'{len(workdirs)} runs of {len(groups)} configurations'
+  return _write(epath.Path(out), title, ', '.join(map(str, workdirs)), sections)
+
+
+_WEIGHTS = (
+  'What each operation of each edge was multiplied by at the end of each epoch. Rows are the nodes '
+  'that edges lead to, columns those they come from.'
+)
+_COMPARISON = 'Mean ± standard deviation over the runs of a configuration.'
+_BANDS = 'Mean over the runs of a configuration, in a band of one standard deviation each way.'
+
+
+def _section(title, text='', code='', table=None, figures=None, folded=False):
+  """What the template shows under a heading; figures: name -> Figure."""
+  return {
+    'title': title,
+    'text': text,
+    'code': code,
+    'head': table[0] if table else [],
+    'rows': table[1] if table else [],
+    'figures': figures or {},
+    'folded': folded,
+  }
+
+
+def _subtitle(run):
+  config = run.config
+  searched = f'{config.get("method.name")} on {config.get("source.name")}'
+  work = f'genotype {config["genotype"]}' if config.get('genotype') else searched
+  work = 'training of a generator' if config.get('generator.steps') else work
+  return f'{work}, scale {config.get("scale")}, seed {config.get("seed")}'
+
+
+def _cells(run):
+  if run.genotype is None:
+    return _section('Cells')
+  drawn = {
+    f'cell_{kind}': drawing.draw_cell(graph) for kind, graph in drawing.graphs(run.genotype).items()
+  }
+  return _section('Cells', code=genotypes.to_text(run.genotype), figures=drawn)
+
+
+def _weights(run):
+  space = SPACES.get(run.config.get('search.space'))
+  return {
+    f'weights_{kind}': figures.weights(epochs, tables, space)
+    for kind, (epochs, tables) in run.weights.items()
+  }
+
+
+def _curves(phase, series):
+  return _section(
+    f'{phase.capitalize()} over time', figures={phase: figures.curves(figures.panels(series))}
+  )
+
+
+def _samples(run):
+  return {'samples': figures.examples(*run.samples)} if run.samples else {}
+
+
+def _compared(groups, phase):
+  """Panels of a phase: name -> Group -> mean and deviation at the steps that its runs share."""
+  panels = {}
+  for group in groups:
+    named = [run.series.get(phase, {}) for run in group.runs]
+    for name in dict.fromkeys(name for series in named for name in series):
+      curves = [dict(zip(*series[name], strict=True)) for series in named if name in series]
+      steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+      values = np.array([[curve[step] for step in steps] for curve in curves])
+      spread = values.std(0, ddof=1) if len(curves) > 1 else np.zeros(len(steps))
+      curve = np.array(steps), values.mean(0), spread
+      panels.setdefault(name.replace('_', ' '), {})[group.label] = curve
+  return panels
+
+
+def _write(folder, title, subtitle, sections):
+  """Writes report.html and the files of all figures; the path of the report."""
+  (folder / 'figures').mkdir(parents=True, exist_ok=True)
+  for section in sections:
+    for name, figure in section['figures'].items():
+      files = figures.files(figure, name)
+      for form, content in files.items():
+        (folder / 'figures' / f'{name}.{form}').write_bytes(content)
+      section['figures'][name] = figures.inline(files['svg'])
+  shown = [section for section in sections if section['rows'] or section['figures']]
+  template = jinja2.Template(TEMPLATE.read_text(encoding='utf-8'), autoescape=True)
+  path = folder / 'report.html'
+  path.write_text(template.render(title=title, subtitle=subtitle, sections=shown))
+  return path
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,100 @@
+"""What runs have left in their workdirs, read back for reports and comparisons."""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+from etils import epath
+
+from unrealnas_jax import genotype as genotypes
+from unrealnas_jax import samples
+from unrealnas_jax.rules import flatten
+
+
+class Run(NamedTuple):
+  """A run; what its workdir does not hold is None or empty.
+
+  name: of the folder. config, result: as their JSON files, flat: {'search.epochs': 50}.
+  environment: as its JSON file.
+  series: phase -> name -> (steps [N], values [N], NaN where there is none).
+  weights: kind of cell -> (epochs [T], mixing weights [T, E, O] at their ends).
+  samples: (images uint8, labels).
+  """
+
+  name: str
+  config: dict[str, Any]
+  result: dict[str, Any]
+  environment: dict[str, Any]
+  genotype: Any
+  series: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
+  weights: dict[str, tuple[np.ndarray, np.ndarray]]
+  samples: tuple[np.ndarray, np.ndarray] | None
+
+
+def read(workdir):
+  """The Run of a workdir, finished or not.
+
+  Raises ValueError: the folder is no workdir, or a file in it cannot be read.
+  """
+  folder = epath.Path(workdir)
+  if not (folder / 'config.json').exists():
+    raise ValueError(f'{workdir} holds no config.json; allowed: the workdir of a run')
+  path = folder / 'genotype.json'
+  lines = _lines(folder / 'metrics.jsonl')
+  return Run(
+    name=folder.resolve().name,
+    config=flatten(_json(folder / 'config.json')),
+    result=flatten(_json(folder / 'result.json')),
+    environment=_json(folder / 'environment.json'),
+    genotype=genotypes.from_json(path.read_text(), str(path)) if path.exists() else None,
+    series=_series(lines),
+    weights=_weights(lines),
+    samples=samples.read(workdir),
+  )
+
+
+def is_number(value):
+  """Whether a value of a JSON file is a number, which True is not."""
+  return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _json(path):
+  """The object in a file, {} where there is no file."""
+  try:
+    return json.loads(path.read_text()) if path.exists() else {}
+  except ValueError as error:
+    raise ValueError(f'{path} is not JSON: {error}') from error
+
+
+def _lines(path):
+  """The objects of metrics.jsonl. A last line may be cut short where a run was killed."""
+  text = path.read_text() if path.exists() else ''
+  try:
+    return [json.loads(line) for line in text.split('\n')[:-1]]
+  except ValueError as error:
+    raise ValueError(f'{path} is not made of lines of JSON: {error}') from error
+
+
+def _series(lines):
+  found = {}
+  for line in lines:
+    for name, value in line.items():
+      if name not in ('phase', 'step', 'epoch') and (is_number(value) or value is None):
+        points = found.setdefault(line['phase'], {}).setdefault(name, [])
+        points.append((line['step'], np.nan if value is None else value))
+  return {
+    phase: {name: tuple(np.transpose(points)) for name, points in named.items()}
+    for phase, named in found.items()
+  }
+
+
+def _weights(lines):
+  """The mixing weights that have the shape of the last ones."""
+  told = [line for line in lines if 'weights' in line]
+  found = {}
+  for kind, last in told[-1]['weights'].items() if told else ():
+    tables = [(line['epoch'], np.array(line['weights'].get(kind, []))) for line in told]
+    tables = [(epoch, table) for epoch, table in tables if table.shape == np.shape(last)]
+    epochs, stack = zip(*tables, strict=True)
+    found[kind] = np.array(epochs), np.stack(stack)
+  return found

@@ -1,0 +1,45 @@
+"""A few examples as a search is shown them, kept in its workdir for whoever asks what it saw."""
+
+import io
+
+import jax
+import numpy as np
+from etils import epath
+
+from unrealnas_jax import metrics, parallel
+
+COUNT = 16
+
+
+def write(workdir, key, source):
+  """Writes samples.npz with the first examples of a Source, unless it is there already.
+
+  key: as source.fn takes it. Of the file: images uint8, by `stretch`, and labels, as the source
+  gives them, before any augmentation.
+  """
+  path = epath.Path(workdir) / 'samples.npz'
+  if not parallel.is_primary() or path.exists():
+    return
+  batch = source.read(np.arange(min(COUNT, source.examples)))
+  images, labels = jax.device_get(jax.jit(source.fn)(key, batch))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with io.BytesIO() as file:
+    np.savez_compressed(file, images=stretch(images), labels=labels)
+    metrics.unfinished(path).write_bytes(file.getvalue())
+  metrics.unfinished(path).replace(path)
+
+
+def read(workdir):
+  """(images, labels) of samples.npz, None where a run has left none."""
+  path = epath.Path(workdir) / 'samples.npz'
+  if not path.exists():
+    return None
+  with np.load(io.BytesIO(path.read_bytes())) as file:
+    return file['images'], file['labels']
+
+
+def stretch(images):
+  """images [..., C] as uint8, each channel from its least value, 0, to its greatest, 255."""
+  axes = tuple(range(images.ndim - 1))
+  low, high = images.min(axes, keepdims=True), images.max(axes, keepdims=True)
+  return np.uint8(np.round(255 * (images - low) / np.maximum(high - low, 1e-12)))

@@ -1,0 +1,96 @@
+"""Results as text: one run's, and several runs' as mean and standard deviation over seeds."""
+
+import datetime
+import statistics
+from typing import NamedTuple
+
+from unrealnas_jax.runs import Run, is_number
+
+FRACTIONS = ('accuracy', 'auc')  # words in the names of what is shown in percent
+
+
+class Group(NamedTuple):
+  """Runs of one configuration that differ in their seed at most.
+
+  settings: the keys of the config in which groups differ.
+  """
+
+  settings: dict[str, object]
+  runs: list[Run]
+
+  @property
+  def label(self):
+    return ', '.join(f'{key}={value}' for key, value in self.settings.items()) or 'all runs'
+
+
+def results(run):
+  """[(name, text)] of what a run's result.json says but its genotype, what was tested first."""
+  names = sorted(run.result.keys() - {'genotype'}, key=lambda name: (not _is_fraction(name), name))
+  return [(_words(name), show(name, run.result[name])) for name in names]
+
+
+def group(runs):
+  """The Groups of runs, in the order of their first runs."""
+  kept = [{key: run.config[key] for key in run.config if key != 'seed'} for run in runs]
+  keys = dict.fromkeys(key for config in kept for key in config)
+  differing = [key for key in keys if any(kept[0].get(key) != c.get(key) for c in kept)]
+  groups = {}
+  for run, config in zip(runs, kept, strict=True):
+    settings = {key: config.get(key) for key in differing}
+    groups.setdefault(repr(settings), Group(settings, [])).runs.append(run)
+  return list(groups.values())
+
+
+def compare(groups):
+  """(head, rows) of a table with a row for each Group: settings, runs, mean and deviation."""
+  numbers = dict.fromkeys(
+    name
+    for group in groups
+    for run in group.runs
+    for name, value in run.result.items()
+    if is_number(value)
+  )
+  settings = list(groups[0].settings)
+  head = [*settings, 'runs', *(_words(name) for name in numbers)]
+  rows = [
+    [
+      *(str(group.settings[key]) for key in settings),
+      str(len(group.runs)),
+      *(_spread(name, [run.result.get(name) for run in group.runs]) for name in numbers),
+    ]
+    for group in groups
+  ]
+  return head, rows
+
+
+def show(name, value):
+  """A value of a result as text, in the unit that its name tells.
+
+  >>> show('test_accuracy', 0.975), show('parameters', 3169414), show('search_seconds', 4000)
+  ('97.50%', '3,169,414', '1:06:40')
+  """
+  if isinstance(value, list):
+    return ', '.join(show(name, item) for item in value)
+  if not is_number(value):
+    return str(value)
+  if name.endswith('_seconds'):
+    return f'{value:.1f} s' if value < 100 else str(datetime.timedelta(seconds=round(value)))
+  if _is_fraction(name) and abs(value) <= 1:
+    return f'{value:.2%}'
+  return f'{value:,.0f}' if isinstance(value, int) or abs(value) >= 1000 else f'{value:.4g}'
+
+
+def _spread(name, values):
+  values = [value for value in values if is_number(value)]
+  if not values:
+    return ''
+  mean = show(name, statistics.mean(values))
+  return mean if len(values) < 2 else f'{mean} ± {show(name, statistics.stdev(values))}'
+
+
+def _is_fraction(name):
+  return any(word in name for word in FRACTIONS)
+
+
+def _words(name):
+  return name.replace('_seconds', '_time').replace('_', ' ').replace('.', ': ')

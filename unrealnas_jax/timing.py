@@ -1,0 +1,57 @@
+"""What the compiled step of a plan costs: seconds and memory, measured by a few calls of it."""
+
+import statistics
+import time
+from typing import Any, NamedTuple
+
+import jax
+
+from unrealnas_jax import parallel
+
+
+class Timed(NamedTuple):
+  """Seconds of tracing, compiling, the first step and later ones (median), a step being one of the
+  plan's; XLA's analysis of the memory of a call on one device; losses of the last step, by name."""
+
+  trace_seconds: float
+  compile_seconds: float
+  first_step_seconds: float
+  step_seconds: float
+  memory: Any
+  losses: dict[str, float]
+
+
+def first_arguments(key, plan):
+  """What the first call of a plan's step is given: key, state and batches, on the devices."""
+  key, state = parallel.replicate((key, jax.jit(plan.init)()))
+  batches = next(iter(plan.batches(range(plan.per_call))))
+  return key, state, *(parallel.shard(batch, axis=1) for batch in batches)
+
+
+def measure(plan, arguments, calls, profile=''):
+  """The Timed of a plan's step.
+
+  calls: how many are timed, after the first; profile: folder for a trace of one more, or ''.
+  """
+  started = time.perf_counter()
+  lowered = plan.step.lower(*arguments)
+  traced = time.perf_counter()
+  compiled = lowered.compile()
+  done = time.perf_counter()
+  key, state, *batches = arguments
+  seconds = []
+  for _ in range(calls + 1):
+    begun = time.perf_counter()
+    state, values = jax.block_until_ready(compiled(key, state, *batches))
+    seconds.append((time.perf_counter() - begun) / plan.per_call)
+  if profile:
+    with jax.profiler.trace(profile):
+      jax.block_until_ready(compiled(key, state, *batches))
+  return Timed(
+    trace_seconds=traced - started,
+    compile_seconds=done - traced,
+    first_step_seconds=seconds[0],
+    step_seconds=statistics.median(seconds[1:]),
+    memory=compiled.memory_analysis(),
+    losses={name: float(x[-1]) for name, x in values.items() if name.endswith('loss')},
+  )
