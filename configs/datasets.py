@@ -132,7 +132,8 @@ def _set(config, path, channels, classes, label_rate=0.0, flip=True):
   config.data.path = path
   source = config.source
   source.channels, source.classes, source.label_rate = channels, classes, label_rate
-  config.search.augment.flip = config.retrain.augment.flip = flip
+  for trained in (config.search, config.retrain, config.generator):
+    trained.augment.flip = flip
 
 
 def _downsampled_imagenet(config, size):

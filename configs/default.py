@@ -74,7 +74,8 @@ def paper():
   # What the search sees.
   config.source = source = ConfigDict()
   source.name = 'noise'  # one of unrealnas_jax.data.SOURCES
-  # Of noise and the procedural sources, which make images; else all training images are used.
+  # Of noise and the procedural sources, which make images; of generated, the number alone. Else all
+  # training images are used.
   source.examples = 50_000  # number of different images
   source.size = 32  # height and width in pixels
   source.channels = 3  # channels of an image
@@ -82,6 +83,30 @@ def paper():
   # noise and random_labels: 0 = one class an image, all as likely; above 0 and below 1 = several
   # labels an image, each of source.classes there with this probability by itself (0.5: fair bits)
   source.label_rate = 0.0
+  source.generator = 'runs/train_generator'  # generated: workdir of a run of train_generator.py
+  # generated: condition = the class that the generator made the image of; random = as noise has
+  source.labels = 'condition'
+
+  # Training of a generator in place of a search, then of two networks that judge it (the network of
+  # config.genotype, trained as config.retrain says).
+  config.generator = generator = ConfigDict()
+  generator.steps = 0  # updates of the generator; 0 = none is trained; see train_generator.py
+  generator.latent = 128  # length of the noise vector that an image is made of
+  generator.channels = 256  # width of the generator
+  generator.discriminator_channels = 128  # width of the discriminator
+  generator.batch = 64  # images an update over all devices, which must divide it
+  generator.discriminator_steps = 5  # updates of the discriminator before each of the generator
+  generator.lr = 2e-4  # Adam's learning rate for the generator, constant
+  generator.discriminator_lr = 2e-4  # the same for the discriminator
+  generator.beta1 = 0.0  # Adam's decay rate of the mean, for both; 0 to below 1
+  generator.beta2 = 0.9  # Adam's decay rate of the square, for both; 0 to below 1
+  generator.ema = 0.999  # decay of the average of the generator that images are sampled from
+  generator.augment = ConfigDict()  # what the discriminator sees, real or generated (DiffAugment)
+  generator.augment.color = 1.0  # how far brightness, saturation, contrast change, 0 to 1; 0 = no
+  generator.augment.pad = 4  # random shift by up to this many pixels; 0 = no shift
+  generator.augment.flip = True  # mirror half of the images left to right
+  generator.augment.cutout = 16  # side in pixels of a square set to grey; 0 = none
+  generator.sheet_every = 1_000  # steps between sheets of samples, samples/STEP.png; divides steps
 
   # How the architecture is learned.
   config.method = method = ConfigDict()
@@ -223,6 +248,16 @@ def shrink(config):
 
   config.source.examples = 1_000
   config.source.size = 16
+
+  generator = config.generator
+  generator.latent = 64
+  generator.channels = 64
+  generator.discriminator_channels = 64
+  generator.discriminator_steps = 1
+  generator.discriminator_lr = 4e-4
+  generator.augment.pad = 2
+  generator.augment.cutout = 8
+  generator.sheet_every = 250
 
   search = config.search
   search.channels = 8

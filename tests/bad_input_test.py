@@ -8,7 +8,7 @@ import re
 import jax
 import numpy as np
 import pytest
-from stand_ins import NOISE, RETRAIN, contents, install, start
+from stand_ins import GENERATED, NOISE, RETRAIN, contents, install, start
 
 import unrealnas_jax
 from unrealnas_jax import metrics, stop
@@ -86,6 +86,10 @@ BAD = [
   ([f'--config={NOISE}', '--config.data.path=x.npz'], "data.path = 'x.npz'; no such file"),
   ([f'--config={NOISE}', '--config.genotype=DARTS_V9'], "genotype='DARTS_V9'"),
   ([f'--config={RETRAIN}'], 'genotype = None; allowed:'),
+  (
+    [f'--config={GENERATED}', '--config.source.generator=nowhere'],
+    "source.generator = 'nowhere' holds no generator; allowed: the workdir of a finished run",
+  ),
   *(([f'--config={NOISE}', f'--config.{key}={value}'], message) for key, value, message in VALUES),
   ([f'--config={NOISE}', '--config.seed'], '--config.seed=--workdir='),
   ([f'--config={NOISE}', '--config.retrain.epochs=0', '--config.genotype=PDARTS'], 'nothing to do'),

@@ -12,6 +12,7 @@ from changed_config import changed
 
 import unrealnas_jax
 from configs import default
+from unrealnas_jax import checks
 from unrealnas_jax import config as lib
 from unrealnas_jax.data.split import Dataset, Split
 
@@ -21,6 +22,7 @@ SOURCES = {
   'random_labels': 'random_labels',
   'real': 'real',
   'retrain': 'noise',
+  'train_generator': 'noise',
   'darts_second_order': 'real',
   'gdas': 'noise',
   'drnas': 'noise',
@@ -232,11 +234,11 @@ def test_steps_per_call_divide_an_epoch():
 
 def test_which_runs_need_real_images():
   config = changed()
-  assert lib.needs_images(config)  # for retraining
+  assert checks.needs_images(config)  # for retraining
   config.retrain.epochs = 0
-  assert not lib.needs_images(config)
+  assert not checks.needs_images(config)
   config.source.name = 'random_labels'
-  assert lib.needs_images(config)
+  assert checks.needs_images(config)
 
 
 def test_nothing_to_do_is_an_error():

@@ -28,7 +28,7 @@ def measure(monkeypatch):
   def measure(plan, arguments, calls):
     given.append((plan.phase, arguments))
     analysis = jax.jit(lambda x: x + 1).lower(np.ones(2**20, np.float32)).compile()
-    return timing.Timed(1, 4, 2, 2, analysis.memory_analysis(), 0.5)
+    return timing.Timed(1, 4, 2, 2, analysis.memory_analysis(), {})
 
   monkeypatch.setattr(timing, 'measure', measure)
   return given
@@ -80,6 +80,24 @@ def test_a_given_genotype_is_measured(config):
   assert (
     f'{size["parameters"]:,} parameters, {size["multiply_adds"]:,} multiply-adds, of the' in text
   )
+
+
+def test_training_of_a_generator_in_place_of_a_search(config, measure):
+  hp = config.generator
+  hp.steps, hp.sheet_every, hp.batch, hp.discriminator_steps = 6, 3, 8, 2
+  hp.channels = hp.discriminator_channels = 2
+  dataset = datasets.load(config.data)
+  _, told, retraining = dry_run.describe(config, dataset, genotype.PUBLISHED['DARTS_V2'])
+  lines = told.splitlines()
+  assert lines[0] == 'generator: 6 steps of 8 images, 3 an epoch'
+  (_, (_, state, batch)), _ = measure
+  counts = [cost.parameters(x['params']) for x in (state.generator, state.discriminator)]
+  assert lines[1].split('size')[1].strip() == (
+    f'{counts[0]:,} parameters in the generator, {counts[1]:,} in the discriminator'
+  )
+  assert batch['image'].shape == (4, 2, 2, 8, 8, 1)
+  assert 'two such networks' in retraining.splitlines()[1]
+  assert [phase for phase, _ in measure] == ['generator', 'retrain']
 
 
 def test_a_search_that_trains_nothing_is_not_timed(config, measure):

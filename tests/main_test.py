@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import stand_in_table
-from stand_ins import FOUND, NOISE, RETRAIN, ROOT, contents, install, start
+from stand_ins import FOUND, NOISE, RETRAIN, ROOT, TRAIN_GENERATOR, contents, install, start
 
 import unrealnas_jax
 from unrealnas_jax import genotype, main, stop
@@ -61,6 +61,19 @@ def test_given_genotype_is_retrained_without_search(tmp_path, calls):
   assert calls == [('retrain', genotype.PUBLISHED['PC_DARTS_cifar'])]
   kept = genotype.load(str(tmp_path / 'run' / 'genotype.json'))
   assert kept == genotype.PUBLISHED['PC_DARTS_cifar']
+
+
+def test_generator_is_trained_in_place_of_a_search(tmp_path, capsys, calls):
+  assert start(f'--config={TRAIN_GENERATOR}', f'--workdir={tmp_path}/run') == 0
+  assert calls == [('generator', FOUND)]
+  assert capsys.readouterr().out.splitlines() == [
+    'generator      3.0 s',
+    'GAN-train      50.00% (trained on generated, tested on real images)',
+    f'written        {tmp_path}/run/result.json',
+    f'written        {tmp_path}/run/config.json',
+  ]
+  result = json.loads((tmp_path / 'run' / 'result.json').read_text())
+  assert result['scale'] == 'laptop'
 
 
 def test_a_finished_run_needs_nothing_that_it_was_made_of(tmp_path, capsys, calls):

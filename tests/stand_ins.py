@@ -13,6 +13,8 @@ from unrealnas_jax import genotype, main
 ROOT = pathlib.Path(__file__).parent.parent
 NOISE = str(ROOT / 'configs' / 'noise.py')
 RETRAIN = str(ROOT / 'configs' / 'retrain.py')
+TRAIN_GENERATOR = str(ROOT / 'configs' / 'train_generator.py')
+GENERATED = str(ROOT / 'configs' / 'generated.py')
 FOUND = genotype.PUBLISHED['DARTS_V2']
 
 
@@ -37,9 +39,15 @@ def install(monkeypatch):
     facts = {'parameters': 3169414, 'multiply_adds': 500951712, 'retrain_seconds': 2.0}
     return {**facts, 'test_accuracy': np.float32(0.975)}
 
+  def generator(config, given, dataset, workdir):
+    calls.append(('generator', given))
+    assert dataset.test.size
+    return {'generator_seconds': 3.0, 'gan_train_accuracy': 0.5}
+
   modules = {
     'search': types.SimpleNamespace(run=search, restore_genotype=restore),
     'retrain': types.SimpleNamespace(run=retrain),
+    'generator': types.SimpleNamespace(run=generator),
     'plots': types.SimpleNamespace(report=lambda workdir: None),
   }
   for name, module in modules.items():

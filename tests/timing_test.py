@@ -35,7 +35,7 @@ def test_seconds_are_those_of_a_step(monkeypatch):
   timed = timing.measure(two, timing.first_arguments(jax.random.key(0), two), calls=3)
   assert timed.trace_seconds == timed.compile_seconds == 1
   assert timed.first_step_seconds == timed.step_seconds == 0.5
-  assert timed.train_loss == 0
+  assert timed.losses == {'train_loss': 0}
   assert next(clock) == 3 + 2 * 4  # a first call and three more
 
 

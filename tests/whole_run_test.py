@@ -77,6 +77,16 @@ class Programs:
       self.run(workdir, killed_at=(phase, '5', f'{workdir}/checkpoints/{phase}/3'))
     self.run(workdir)
 
+  def run_generator_and_search(self, workdir):
+    """Trains a generator, then searches on its images."""
+    generator = workdir.with_name('generator')
+    sizes = {'steps': 4, 'sheet_every': 2, 'batch': 8, 'channels': 2, 'discriminator_channels': 2}
+    flags = [f'--config.generator.{name}={size}' for name, size in sizes.items()]
+    augment = ('--config.generator.augment.cutout=0', '--config.generator.augment.pad=1')
+    self.run(generator, *flags, *augment, SEARCH_ONLY)
+    source = ('--config.source.name=generated', f'--config.source.generator={generator}')
+    self.run(workdir, *source, SEARCH_ONLY)
+
 
 @pytest.fixture(scope='module')
 def programs(tmp_path_factory, compiled):
@@ -90,6 +100,7 @@ def programs(tmp_path_factory, compiled):
     name = f'--config.source.name={source}'
     programs.start(source, lambda workdir, name=name: run(workdir, name, SEARCH_ONLY))
   programs.start('chexpert', run_chexpert(programs))
+  programs.start('generated', programs.run_generator_and_search)
   yield programs
   programs.pool.shutdown(cancel_futures=True)
 
@@ -221,6 +232,23 @@ def test_chexpert_by_its_config(programs):
   # In retraining uncertain observations, about a quarter, are not known.
   right = [line['train_accuracy'] * 16 * 14 for line in steps if line['phase'] == 'retrain']
   assert np.abs(right - np.round(right)).max() > 0.01
+
+
+def test_search_on_images_of_a_trained_generator(programs):
+  workdir = programs.workdir('generated')
+  assert result(workdir).keys() == {'genotype', 'scale', 'search_steps'}
+  genotype.load(str(workdir / 'genotype.json'))
+  found = lines(workdir)
+  assert all(np.isfinite(value) for line in numbers(found) for value in line.values())
+  assert found[0]['train_loss'] != lines(programs.workdir('whole'))[0]['train_loss']
+  generator = workdir.with_name('generator')
+  assert result(generator).keys() == {
+    *('dataset', 'generator_parameters', 'generator_steps', 'scale')
+  }
+  sheets = sorted(path.name for path in (generator / 'samples').iterdir())
+  assert sheets == ['000002.png', '000004.png']
+  assert not (generator / 'genotype.json').exists()
+  assert 'training of a generator' in (generator / 'report.html').read_text()
 
 
 def test_labels_make_a_difference(programs):

@@ -73,7 +73,7 @@ def measure(config, steps, profile=''):
     'share_of_matmul': gflop / timed.step_seconds / matmul_gflops,
     'xla_temp_bytes': timed.memory.temp_size_in_bytes,
     'peak_rss_bytes': peak,
-    'train_loss': timed.train_loss,
+    'train_loss': timed.losses['train_loss'],
   }
 
 

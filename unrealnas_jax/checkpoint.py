@@ -75,7 +75,7 @@ def restore_latest(manager, like):
 def read_newest(workdir, name, make_like):
   """As `restore_latest`, of a workdir of another run, in which nothing is changed.
 
-  make_like: {path: shape} of what is stored -> like
+  make_like: {path: shape and dtype} of what is stored -> like
   """
   # Not Orbax's read_only, which warns that it is.
   options = ocp.CheckpointManagerOptions(create=False)
@@ -165,7 +165,7 @@ def _read(manager, step, make_like):
     stored = {k: stored[k] for k in stored}
   except Exception as error:  # tensorstore, JSON and the file system each have their own
     return None, error
-  like = make_like({k: tuple(x.shape) for k, x in stored.items()})
+  like = make_like({k: jax.ShapeDtypeStruct(x.shape, x.dtype) for k, x in stored.items()})
   wanted = _flatten(like)
   _compare(f'{manager.directory}/{step}', stored, wanted)
   shapes = {k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for k, x in wanted.items()}

@@ -4,8 +4,9 @@ import datetime
 
 import jax
 
-from unrealnas_jax import cost, retrain, search, stages, timing
+from unrealnas_jax import cost, generator, retrain, search, stages, timing
 from unrealnas_jax.config import to_json
+from unrealnas_jax.data import real
 from unrealnas_jax.methods import paths
 
 CALLS = 3  # timed calls of a step, after the first
@@ -14,21 +15,25 @@ CALLS = 3  # timed calls of a step, after the first
 def describe(config, dataset, genotype):
   """Yields texts, each as soon as it is known: the config, then the search, then the retraining.
 
+  In place of the search stands the training of a generator where the config has one.
   dataset: the real images, None for a run without any. genotype: that of config.genotype, None to
   search for one; then a random cell stands for the one that would be found.
   """
   yield to_json(config)
-  if genotype is None:
+  of_cell = 'of the given genotype'
+  if config.generator.steps:
+    yield _generator(config, dataset)
+    of_cell += '; two such networks are trained, on generated and on real images'
+  elif genotype is None:
     seen = dataset and dataset._replace(test=None)
     for number, stage in enumerate(stages.configs(config)):
       found = search.prepare(stage, seen, number, stages.phases(config)[number])
       yield _search(stage, found)
     of_cell = 'of a random cell; the one that is found may be larger or smaller'
     genotype = _random_cell(found)
-  else:
-    of_cell = 'of the given genotype'
   if config.retrain.epochs:
-    yield _retraining(config, retrain.prepare(config, genotype, dataset), dataset, of_cell)
+    found = retrain.prepare(config, genotype, real.make(config, dataset))
+    yield _retraining(config, found, dataset, of_cell)
 
 
 def _random_cell(found):
@@ -40,6 +45,14 @@ def _search(config, found):
   params, _ = jax.eval_shape(found.net.init, found.key)
   size = f'{cost.parameters(params):,} parameters in the supernet'
   return _phase(config.search, found.key, found.plan, size)
+
+
+def _generator(config, dataset):
+  key, plan = generator.prepare(config, dataset, generator.describe(config, dataset), workdir='')
+  state = jax.eval_shape(plan.init)
+  sizes = [cost.parameters(x['params']) for x in (state.generator, state.discriminator)]
+  size = '{:,} parameters in the generator, {:,} in the discriminator'.format(*sizes)
+  return _phase(config.generator, key, plan, size)
 
 
 def _retraining(config, found, dataset, of_cell):

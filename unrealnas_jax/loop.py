@@ -22,8 +22,9 @@ def never(epochs):
 class Plan(NamedTuple):
   """What a loop runs.
 
-  phase: 'search' or 'retrain'. steps: in all; epoch_steps: in an epoch; per_call: run by one call
-  of the device, a divisor of epoch_steps.
+  phase: what its checkpoints and metrics are called, such as 'search'.
+  steps: in all; epoch_steps: in an epoch; per_call: run by one call of the device, a divisor of
+  epoch_steps.
   init: () -> state. step: (key, state, *batches [D, S, B, ...]) -> (state, {name: [S]}).
   batches: range of steps -> tuples of host batches [S, B, ...], one a call.
   learning_rate: step, counted from 0 -> that of the weights.
@@ -126,7 +127,7 @@ def _check(plan, manager, first, values, state):
   raise ValueError(
     f'{plan.phase}: {found} after step {step}, of learning rate {plan.learning_rate(step - 1):g}; '
     f'allowed: finite numbers. The last good checkpoint: {kept}. The same command meets them '
-    f'again; a smaller {plan.phase}.lr or {plan.phase}.clip in another --workdir may not'
+    'again; a smaller learning rate in another --workdir may not'
   )
 
 

@@ -30,7 +30,8 @@ from unrealnas_jax import (
   usage,
 )
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax.config import load_genotype, needs_images, validate
+from unrealnas_jax.checks import needs_images
+from unrealnas_jax.config import load_genotype, validate
 from unrealnas_jax.rules import RULES, unknown
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -44,6 +45,10 @@ SUMMARY = {
   'retrain_seconds': ('retrain', '{:.1f} s'),
   'test_accuracy': ('test accuracy', '{:.2%}'),
   'test_auc': ('mean test AUC', '{:.4f}'),
+  'generator_seconds': ('generator', '{:.1f} s'),
+  'gan_train_accuracy': ('GAN-train', '{:.2%} (trained on generated, tested on real images)'),
+  'gan_test_accuracy': ('GAN-test', '{:.2%} (trained on real, tested on generated images)'),
+  'real_accuracy': ('real', '{:.2%} (trained and tested on real images)'),
   **{
     f'nasbench201_{name}': (
       name,
@@ -58,6 +63,8 @@ FILES = (
   'report.html',
   'result.json',
   'genotype.json',
+  'generator.json',
+  'samples',
   'config.json',
   'metrics.jsonl',
   'tensorboard',
@@ -111,7 +118,7 @@ def run(config, workdir):
     logging.info('Everything is written to %s', workdir)
     if parallel.is_primary():
       metrics.write_json(epath.Path(workdir) / 'environment.json', environment.describe())
-    job = search_all_seeds if config.seeds else search_and_retrain
+    job = _job(config)
     result = job(config, dataset, given, workdir, table)
     if parallel.is_primary():
       metrics.write_json(path, result)
@@ -140,6 +147,13 @@ def load_data(config):
   dataset = datasets.load(config.data)
   validate(config, jax.device_count(), dataset)
   return dataset
+
+
+def _job(config):
+  """What a config asks for: (config, dataset, given genotype, workdir, table) -> result.json."""
+  if config.generator.steps:
+    return train_generator
+  return search_all_seeds if config.seeds else search_and_retrain
 
 
 def search_all_seeds(config, dataset, given, workdir, table):
@@ -184,6 +198,14 @@ def search_and_retrain(config, dataset, given, workdir, table=None):
   if table:
     facts = {**facts, **tabular.look_up(table, genotype)}
   return {'genotype': genotypes.to_text(genotype), 'scale': config.scale, **facts}
+
+
+def train_generator(config, dataset, given, workdir, table):
+  """What the training of a generator came to, as result.json holds it; given: the judges'."""
+  del table
+  from unrealnas_jax import generator
+
+  return {'scale': config.scale, **generator.run(config, given, dataset, workdir)}
 
 
 def report(workdir):

@@ -100,6 +100,7 @@ def _subtitle(run):
   config = run.config
   searched = f'{config.get("method.name")} on {config.get("source.name")}'
   work = f'genotype {config["genotype"]}' if config.get('genotype') else searched
+  work = 'training of a generator' if config.get('generator.steps') else work
   return f'{work}, scale {config.get("scale")}, seed {config.get("seed")}'
 
 

@@ -24,16 +24,15 @@ class Retraining(NamedTuple):
   network: Any
 
 
-def prepare(config, genotype, dataset):
-  """The Retraining of a genotype by a config; nothing is computed yet."""
-  source, hp = real.make(config, dataset), config.retrain
-  network = make_network(config, genotype, dataset.classes)
+def prepare(config, genotype, source, phase='retrain'):
+  """The Retraining of a genotype on a source's images by a config; nothing is computed yet."""
+  hp, network = config.retrain, make_network(config, genotype, source.classes)
   indices = np.arange(source.examples)
   epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')
   tx = optimizers.sgd(hp, epoch_steps)
   key = jax.random.fold_in(jax.random.key(config.seed), 4)
   plan = loop.Plan(
-    phase='retrain',
+    phase=phase,
     steps=hp.epochs * epoch_steps,
     epoch_steps=epoch_steps,
     per_call=1,
@@ -52,15 +51,22 @@ def run(config, genotype, dataset, workdir):
   Test images are looked at once, after the last step.
   Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  key, plan, network = prepare(config, genotype, dataset)
-  state, seconds = loop.run(plan, key, config, workdir)
+  retraining = prepare(config, genotype, real.make(config, dataset))
+  state, facts = fit(retraining, config, workdir)
+  test, network = real.make(config, dataset, split='test'), retraining.network
   return {
-    'retrain_seconds': seconds,
-    'retrain_steps': plan.steps,
+    **facts,
     'dataset': dataset.name,
     **measure(network, dataset.shape),
-    **evaluate(config, dataset, network, state),
+    **evaluate(config, network, state, test, dataset),
   }
+
+
+def fit(retraining, config, workdir):
+  """Trains, or goes on with what workdir holds: (last state, {PHASE_seconds, PHASE_steps})."""
+  key, plan, _ = retraining
+  state, seconds = loop.run(plan, key, config, workdir)
+  return state, {f'{plan.phase}_seconds': seconds, f'{plan.phase}_steps': plan.steps}
 
 
 def make_network(config, genotype, classes):
@@ -131,9 +137,11 @@ def make_step(config, source, network, tx, epoch_steps):
   return step
 
 
-def evaluate(config, dataset, network, state):
-  """{'test_accuracy', 'test_images'} on the test split, and `mean_auc` of a multi-label set."""
-  source = real.make(config, dataset, split='test')
+def evaluate(config, network, state, source, dataset):
+  """{'test_accuracy', 'test_images'} on a source, and `mean_auc` where images have several labels.
+
+  dataset: what the source's labels are called
+  """
 
   def answer(key, state, batch):
     images, labels = source.fn(key, batch)
@@ -144,7 +152,8 @@ def evaluate(config, dataset, network, state):
     return count, lax.all_gather(seen, parallel.AXIS, tiled=True)
 
   run_batch = parallel.pmap_step(answer, batches=1, donate=False)
-  key = parallel.replicate(jax.random.key(0))  # real images draw nothing
+  # Real images draw nothing, and generated ones are others than those of any training.
+  key = parallel.replicate(jax.random.key(0))
   indices = np.arange(source.examples)
   part = jax.process_index(), jax.process_count()
   answers = [

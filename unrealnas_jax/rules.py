@@ -79,6 +79,8 @@ RULES = {
   'source.channels': _whole(1, 1024),
   'source.classes': _whole(2, 10**6),
   'source.label_rate': _BELOW_ONE,
+  'source.generator': Rule(str, 'the workdir of a finished training of a generator'),
+  'source.labels': Rule(str, 'the name of labels'),
   'method.name': Rule(str, 'the name of a method'),
   'method.order': _whole(1, 2),
   'method.hvp': Rule(str, 'the name of a Hessian-vector product'),
@@ -112,6 +114,22 @@ RULES = {
   'method.evolution.crossovers': _whole(0),
   'method.random.cells': _whole(1),
   'method.random.measure': _one_of(('val_accuracy', 'train_loss')),
+  'generator.steps': _whole(0),
+  'generator.latent': _whole(1, 4096),
+  'generator.channels': _whole(1, 4096),
+  'generator.discriminator_channels': _whole(1, 4096),
+  'generator.batch': _whole(1, 10**6),
+  'generator.discriminator_steps': _whole(1),
+  'generator.lr': _POSITIVE,
+  'generator.discriminator_lr': _POSITIVE,
+  'generator.beta1': _BELOW_ONE,
+  'generator.beta2': _BELOW_ONE,
+  'generator.ema': _BELOW_ONE,
+  'generator.augment.color': _UP_TO_ONE,
+  'generator.augment.pad': _whole(0),
+  'generator.augment.flip': _SWITCH,
+  'generator.augment.cutout': _whole(0),
+  'generator.sheet_every': _whole(1),
   'search.space': Rule(str, 'the name of a search space'),
   'search.channels': _whole(1, 4096),
   'search.cells': _whole(1, 1000),
@@ -199,6 +217,7 @@ def _registries():
   """Rules of the keys that name an entry of a dictionary of functions."""
   from unrealnas_jax.data import SOURCES
   from unrealnas_jax.data.chexpert import POLICIES
+  from unrealnas_jax.data.generated import LABELS
   from unrealnas_jax.methods import METHODS
   from unrealnas_jax.methods.sdarts import PERTURBATIONS
   from unrealnas_jax.methods.unrolled import HVP
@@ -208,6 +227,7 @@ def _registries():
 
   return {
     'source.name': _one_of(SOURCES),
+    'source.labels': _one_of(LABELS),
     'method.name': _one_of(METHODS),
     'method.hvp': _one_of(HVP),
     'method.sdarts.perturbation': _one_of(PERTURBATIONS),

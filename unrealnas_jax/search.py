@@ -273,7 +273,7 @@ def _restore_stage(workdir, config, number, phase, weights):
     if not classifier or not stem:
       raise ValueError(f'genotype={str(workdir)!r}: its checkpoint is none of a supernet')
     nonlocal net
-    net = _make_net(config, classifier[0], stem[2], weights)
+    net = _make_net(config, classifier.shape[0], stem.shape[2], weights)
     tx = make_optimizers(config, epoch_steps=1)
     return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
 

@@ -27,6 +27,22 @@ class SearchState:
 
 
 @struct.dataclass
+class GeneratorState:
+  """The training of a generator after `step` updates of it, whole on every device.
+
+  generator, discriminator: {'params', 'batch_stats'}; ema: the generator's, averaged over steps,
+  which is what images are sampled from; generator_opt, discriminator_opt: of the two optimizers.
+  """
+
+  step: jax.Array
+  generator: Any
+  discriminator: Any
+  ema: Any
+  generator_opt: Any
+  discriminator_opt: Any
+
+
+@struct.dataclass
 class RetrainState:
   """A retraining after `step` steps, whole on every device; fields as in SearchState."""
 

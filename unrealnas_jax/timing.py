@@ -11,14 +11,14 @@ from unrealnas_jax import parallel
 
 class Timed(NamedTuple):
   """Seconds of tracing, compiling, the first step and later ones (median), a step being one of the
-  plan's; XLA's analysis of the memory of a call on one device; the last training loss."""
+  plan's; XLA's analysis of the memory of a call on one device; losses of the last step, by name."""
 
   trace_seconds: float
   compile_seconds: float
   first_step_seconds: float
   step_seconds: float
   memory: Any
-  train_loss: float
+  losses: dict[str, float]
 
 
 def first_arguments(key, plan):
@@ -53,5 +53,5 @@ def measure(plan, arguments, calls, profile=''):
     first_step_seconds=seconds[0],
     step_seconds=statistics.median(seconds[1:]),
     memory=compiled.memory_analysis(),
-    train_loss=float(values['train_loss'][-1]),
+    losses={name: float(x[-1]) for name, x in values.items() if name.endswith('loss')},
   )

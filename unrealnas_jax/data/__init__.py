@@ -4,7 +4,7 @@ To add one: write make(config, dataset) -> Source in a file of its own (a pure `
 random from fold_in(key, index)) and enter it in SOURCES; the contract test then covers it.
 """
 
-from unrealnas_jax.data import noise, random_labels, real
+from unrealnas_jax.data import generated, noise, random_labels, real
 from unrealnas_jax.data.halves import draw_halves, split_halves
 from unrealnas_jax.data.procedural import dead_leaves, fractals, gratings, perlin, spectrum
 from unrealnas_jax.data.source import Source
@@ -19,9 +19,10 @@ SOURCES = {
   'perlin': perlin.make,
   'random_labels': random_labels.make,
   'real': real.make,
+  'generated': generated.make,
 }
 # The sources that need no real image.
-IMAGELESS = ('noise', 'fractals', 'dead_leaves', 'spectrum', 'gratings', 'perlin')
+IMAGELESS = ('noise', 'fractals', 'dead_leaves', 'spectrum', 'gratings', 'perlin', 'generated')
 
 
 def make_source(config, dataset: Dataset | None = None) -> Source:

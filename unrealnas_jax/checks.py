@@ -1,0 +1,365 @@
+"""What keys of a config must be together: (config, devices, dataset or None) -> problems."""
+
+import json
+import os
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from unrealnas_jax import genotype, growing, stages, tabular
+from unrealnas_jax.nasbench201 import Architecture
+from unrealnas_jax.rules import GENOTYPE, PATH, check
+
+
+def needs_images(config):
+  """Whether a run looks at real images."""
+  from unrealnas_jax.data import IMAGELESS
+
+  searched = 'search' in _phases(config) and config.source.name not in IMAGELESS
+  return searched or config.retrain.epochs > 0 or config.generator.steps > 0
+
+
+def is_folder(name):
+  """Whether config.genotype names a folder."""
+  if name in genotype.PUBLISHED:
+    return False
+  return epath.Path(name).is_dir() if growing.is_remote(name) else os.path.isdir(name)
+
+
+def config_of(workdir):
+  """The config of an earlier search; ValueError if the folder is not the workdir of one."""
+  folder = epath.Path(workdir)
+  problem = f'genotype={workdir!r} is a folder that no search has left'
+  if not any((folder / 'checkpoints').glob('search*/[0-9]*')):
+    raise ValueError(f'{problem} (it has no checkpoints/search/STEP); allowed: {GENOTYPE}')
+  try:
+    values = json.loads((folder / 'config.json').read_text())
+    for section, key in ((values['method'], 'arch_betas'), (values, 'stages'), (values, 'seeds')):
+      section[key] = tuple(section[key])  # JSON has no tuples
+    config = ConfigDict(values)
+    wrong = check(config)
+  except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    wrong = [error]
+  if wrong:
+    raise ValueError(f'{problem} (config.json: {wrong[0]}); allowed: {GENOTYPE}')
+  return config
+
+
+def check_stages(config):
+  """Problems of config.stages and of what does not go with it."""
+  try:
+    stages.configs(config)
+  except ValueError as error:
+    yield f'stages = {config.stages!r}; {error}; allowed: keys of configs/default.py'
+  if config.seeds_together > 1 and (config.stages or config.method.eigenvalue.every):
+    yield (
+      f'seeds_together = {config.seeds_together}; allowed: 1 with stages or '
+      'method.eigenvalue.every, where searches part'
+    )
+  if config.search.kept_ops and not config.stages:
+    yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
+
+
+def _check_work(config, devices, dataset):
+  if config.generator.steps and config.retrain.epochs and not config.genotype:
+    yield (
+      "genotype = ''; allowed: a published name or a file with generator.steps above 0, for the "
+      'networks that judge the generated images'
+    )
+  if not config.genotype:
+    return
+  try:
+    # Of a folder only that it is a workdir: its checkpoint is read when the rest is known to do.
+    config_of(config.genotype) if is_folder(config.genotype) else genotype.load(config.genotype)
+  except ValueError as error:
+    yield str(error)
+  other = config.generator.steps or config.benchmark.nasbench201_csv
+  if config.retrain.epochs == 0 and not other:
+    yield (
+      f'retrain.epochs = 0; allowed: at least 1 with genotype = {config.genotype!r}, '
+      'or there is nothing to do'
+    )
+
+
+def _check_data(config, devices, dataset):
+  from unrealnas_jax.data.datasets import kind_of
+
+  if not needs_images(config):
+    return
+  try:
+    kind = kind_of(config.data.path)
+  except ValueError as error:
+    yield str(error)
+    return
+  if kind == 'npz' and not os.path.isfile(os.path.expanduser(config.data.path)):
+    yield f'data.path = {config.data.path!r}; no such file; allowed: {PATH}'
+
+
+def _check_batches(config, devices, dataset):
+  for name in _phases(config):
+    batch = config[name].batch
+    if batch % devices:
+      yield f'{name}.batch = {batch}; allowed: a multiple of the number of devices, {devices}'
+    if name != 'search' and dataset and batch > dataset.train.size:
+      yield (
+        f'{name}.batch = {batch}; allowed: at most {dataset.train.size}, the number of training '
+        f'images of data.path = {config.data.path!r}'
+      )
+
+
+def _check_halves(config, devices, dataset):
+  key, examples = _examples(config, dataset)
+  if 'search' not in _phases(config) or not examples:
+    return
+  from unrealnas_jax.data import make_halves
+
+  try:
+    weights, arch = map(len, make_halves(config, examples, dataset))
+  except ValueError as error:
+    yield str(error)
+    return
+  batch, most = config.search.batch, min(weights, arch)
+  if batch > most:
+    yield (
+      f'search.batch = {batch}; allowed: at most {most}, the smaller part of {key} = {examples} '
+      f'split at search.train_portion = {config.search.train_portion}'
+    )
+    return
+  per_call, epoch_steps = config.search.steps_per_call, weights // batch
+  if epoch_steps % per_call:
+    divisors = (str(n) for n in range(1, epoch_steps + 1) if epoch_steps % n == 0)
+    yield (
+      f'search.steps_per_call = {per_call}; allowed: a divisor of the {epoch_steps} steps of an '
+      f'epoch: {", ".join(divisors)}'
+    )
+
+
+def _check_order(config, devices, dataset):
+  from unrealnas_jax.methods import SECOND_ORDER
+
+  method = config.method
+  if 'search' not in _phases(config) or method.order == 1:
+    return
+  if method.name not in SECOND_ORDER:
+    yield (
+      f'method.order = 2; allowed: 1 with method.name = {method.name!r}, or 2 with '
+      f'{", ".join(SECOND_ORDER)}'
+    )
+  if method.hvp == 'finite_difference' and config.dtype != 'float32':
+    yield (
+      f"dtype = {config.dtype!r}; allowed: float32 with method.hvp = 'finite_difference', whose "
+      'differences would be lost in rounding'
+    )
+
+
+def _check_learning_rates(config, devices, dataset):
+  for name in [name for name in _phases(config) if name != 'generator']:
+    lr, lr_end = config[name].lr, config[name].lr_end
+    if lr_end > lr:
+      yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
+    if lr_end == 0 and config[name].lr_schedule == 'exponential':
+      yield f"{name}.lr_schedule = 'exponential'; allowed: with {name}.lr_end above 0, not {lr_end}"
+    if config[name].lr_warmup > config[name].epochs:
+      yield (
+        f'{name}.lr_warmup = {config[name].lr_warmup}; allowed: at most {name}.epochs = '
+        f'{config[name].epochs}'
+      )
+
+
+def _check_sizes(config, devices, dataset):
+  for name in _phases(config):
+    key, size = _size(config, name, dataset)
+    for change in ('pad', 'cutout'):
+      pixels = config[name].augment[change]
+      if size and pixels >= size:
+        yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
+
+
+def _check_views(config, devices, dataset):
+  data = config.data
+  if needs_images(config) and data.size == 0:
+    for key, allowed in (('crop', 0), ('random_crop', 1)):
+      if data[key] != allowed:
+        yield f'data.{key} = {data[key]}; allowed: {allowed} with data.size = 0'
+
+
+def _check_labels(config, devices, dataset):
+  smoothing = config.retrain.label_smoothing
+  if 'retrain' in _phases(config) and smoothing and dataset and dataset.names:
+    yield (
+      f'retrain.label_smoothing = {smoothing}; allowed: 0 with several labels an image, which '
+      f'data.path = {config.data.path!r} has'
+    )
+
+
+def _check_search_stem(config, devices, dataset):
+  stem, space = config.search.stem, config.search.space
+  if 'search' in _phases(config) and stem != 'cifar' and space == 'nasbench201':
+    yield f"search.stem = {stem!r}; allowed: 'cifar' with search.space = {space!r}"
+
+
+def _check_epochs(config, devices, dataset):
+  if config.search.epochs == 0 and config.method.name != 'random':
+    yield "search.epochs = 0; allowed: at least 1, or 0 with method.name = 'random'"
+
+
+def _check_method(config, devices, dataset):
+  from unrealnas_jax.methods import METHODS
+  from unrealnas_jax.spaces import SPACES
+
+  rate, count, ops = (
+    config.method.skip_dropout,
+    config.search.kept_ops,
+    len(SPACES[config.search.space].ops),
+  )
+  if rate and config.method.name != 'pdarts':
+    yield f"method.skip_dropout = {rate}; allowed: 0 unless method.name = 'pdarts'"
+  if config.method.eigenvalue.every and METHODS[config.method.name].SPARSE:
+    yield (
+      f'method.eigenvalue.every = {config.method.eigenvalue.every}; allowed: 0 with method.name = '
+      f'{config.method.name!r}, which has no mixed weights to measure'
+    )
+  if count > ops or count == 1:
+    yield f'search.kept_ops = {count}; allowed: 0 for all, or from 2 to {ops}'
+
+
+def _check_partial(config, devices, dataset):
+  parts, channels = config.search.partial_channels, config.search.channels
+  if 'search' in _phases(config) and channels % parts:
+    yield (f'search.partial_channels = {parts}; allowed: a divisor of search.channels = {channels}')
+
+
+def _check_network(config, devices, dataset):
+  retrain = config.retrain
+  if 'retrain' not in _phases(config):
+    return
+  key, size = _size(config, 'retrain', dataset)
+  imagenet = retrain.stem == 'imagenet'
+  if imagenet and retrain.channels < 2:
+    yield f'retrain.channels = {retrain.channels}; allowed: at least 2 for the stem imagenet'
+  # Both reductions halve the image, and the stem of ImageNet three times before them.
+  halvings = 5 if imagenet else 2
+  if retrain.auxiliary and 0 < size <= 2**halvings:
+    yield (
+      f'retrain.auxiliary = {retrain.auxiliary}; allowed: 0 with {key} = {size}, the auxiliary '
+      f'head needs more than {2**halvings} pixels'
+    )
+
+
+def _check_generator(config, devices, dataset):
+  from unrealnas_jax import gan
+  from unrealnas_jax.data import generated
+
+  if 'search' in _phases(config) and config.source.name == 'generated':
+    try:
+      generated.describe(config.source.generator)
+    except ValueError as error:
+      yield str(error)
+  if 'generator' not in _phases(config):
+    return
+  steps, every = config.generator.steps, config.generator.sheet_every
+  if steps % every:
+    yield f'generator.steps = {steps}; allowed: a multiple of generator.sheet_every = {every}'
+  size = config.data.size
+  shape = (size, size) if size else dataset and dataset.shape
+  try:
+    gan.doublings(shape or (8, 8))
+  except ValueError as error:
+    yield f'data.size = {size} gives the generator images of {error}'
+  if config.benchmark.nasbench201_csv:
+    yield f"{tabular.KEY} = {config.benchmark.nasbench201_csv!r}; allowed: '' with generator.steps"
+  if dataset and dataset.names:
+    yield (
+      f'generator.steps = {steps}; allowed: 0 with data.path = {config.data.path!r}, whose images '
+      'have several labels; a generator needs one class an image'
+    )
+
+
+def _check_nasbench201(config, devices, dataset):
+  table, retrain = config.benchmark.nasbench201_csv, config.retrain
+  try:
+    is_cell = _is_nasbench201(config)
+  except ValueError:
+    return  # told by _check_work
+  if is_cell and 'retrain' in _phases(config):
+    for key, allowed in (('auxiliary', 0), ('drop_path', 0), ('stem', 'cifar')):
+      if retrain[key] != allowed:
+        yield f'retrain.{key} = {retrain[key]!r}; allowed: {allowed!r} for a NAS-Bench-201 cell'
+  if table and not is_cell:
+    yield (
+      f"{tabular.KEY} = {table!r}; allowed: '' unless search.space = 'nasbench201' or genotype is "
+      'a cell of NAS-Bench-201'
+    )
+  elif table:
+    try:
+      tabular.reader_of(table)
+    except ValueError as error:
+      yield str(error)
+
+
+def _is_nasbench201(config):
+  """Whether what a run ends with is a NAS-Bench-201 cell; ValueError: its genotype is at fault."""
+  if config.genotype and not is_folder(config.genotype):
+    return isinstance(genotype.load(config.genotype), Architecture)
+  searched = config_of(config.genotype) if config.genotype else config
+  return searched.search.space == 'nasbench201'
+
+
+def _examples(config, dataset):
+  """(what the number is called, how many examples a search has); 0 if only the data tells."""
+  from unrealnas_jax.data import IMAGELESS
+
+  if config.source.name in IMAGELESS:
+    return 'source.examples', config.source.examples
+  return 'the training images', dataset.train.size if dataset else 0
+
+
+def _size(config, phase, dataset):
+  """(what the number is called, the smaller side of a phase's images in pixels); 0 as above."""
+  from unrealnas_jax.data import IMAGELESS
+
+  if phase == 'search' and config.source.name == 'generated':
+    return 'the size of the generated images', _generated_size(config.source.generator)
+  if phase == 'search' and config.source.name in IMAGELESS:
+    return 'source.size', config.source.size
+  if config.data.size:
+    return 'data.size', config.data.size
+  return 'the smaller side of the images', min(dataset.shape[:2]) if dataset else 0
+
+
+def _generated_size(workdir):
+  from unrealnas_jax.data import generated
+
+  try:
+    return min(generated.describe(workdir).shape[:2])
+  except ValueError:
+    return 0
+
+
+def _phases(config):
+  """Which of the config's trainings will run; `retrain` is also that of a generator's judges."""
+  retrain = ['retrain'] if config.retrain.epochs else []
+  if config.generator.steps:
+    return ['generator', *retrain]
+  return retrain if config.genotype else ['search', *retrain]
+
+
+# What keys must be together: (config, devices, dataset or None) -> problems.
+CHECKS = (
+  _check_work,
+  _check_data,
+  _check_batches,
+  _check_halves,
+  _check_order,
+  _check_learning_rates,
+  _check_sizes,
+  _check_views,
+  _check_labels,
+  _check_search_stem,
+  _check_epochs,
+  _check_method,
+  _check_partial,
+  _check_network,
+  _check_nasbench201,
+  _check_generator,
+)
