@@ -239,7 +239,7 @@ def test_search_on_images_of_a_trained_generator(programs):
   assert result(workdir).keys() == {'genotype', 'scale', 'search_steps'}
   genotype.load(str(workdir / 'genotype.json'))
   found = lines(workdir)
-  assert all(np.isfinite(value) for line in numbers(found) for value in line.values())
+  assert all(np.isfinite(value).all() for line in numbers(found) for value in line.values())
   assert found[0]['train_loss'] != lines(programs.workdir('whole'))[0]['train_loss']
   generator = workdir.with_name('generator')
   assert result(generator).keys() == {

@@ -76,14 +76,18 @@ def make_step(name, space):
 
 @functools.cache
 def search(name, space):
-  """States and metrics of some steps on two devices, and how often the step was traced."""
+  """States and metrics of some steps on four devices, the step, and a list of its traces."""
   step, traces = make_step(name, space)
   states, metrics = [state(name, space)], []
   for number in range(STEPS):
-    after, values = step(jax.random.fold_in(KEY, number), states[-1], *batches(devices=2))
+    after, values = step(step_key(number), states[-1], *batches(devices=4))
     states.append(after)
     metrics.append(values)
-  return states, metrics, len(traces)
+  return states, metrics, step, traces
+
+
+def step_key(number):
+  return jax.random.fold_in(KEY, number)
 
 
 def description(tree):
@@ -115,7 +119,7 @@ def test_state_keeps_structure_shapes_and_dtypes(name, space):
 @every_method
 def test_everything_learns_and_stays_finite(name, space):
   """What a sparse method has not sampled rests: random search only trains its few cells."""
-  states, _, _ = search(name, space)
+  states = search(name, space)[0]
   changed = moved(states[0], states[-1])
   resting = [path for path, change in changed if not change]
   if not METHODS[name].SPARSE:
@@ -128,7 +132,7 @@ def test_everything_learns_and_stays_finite(name, space):
 @every_space
 @every_method
 def test_metrics_are_finite_numbers(name, space):
-  _, metrics, _ = search(name, space)
+  metrics = search(name, space)[1]
   for values in metrics:
     assert {'train_loss', 'train_accuracy'} <= values.keys()
     for metric, value in values.items():
@@ -139,14 +143,14 @@ def test_metrics_are_finite_numbers(name, space):
 @every_space
 @every_method
 def test_the_second_call_does_not_compile_again(name, space):
-  assert search(name, space)[2] == 1
+  assert len(search(name, space)[3]) == 1
 
 
 @every_space
 @every_method
 def test_loss_on_fixed_noise_falls(name, space):
   """Random search begins anew with its second cell."""
-  _, metrics, _ = search(name, space)
+  metrics = search(name, space)[1]
   steps = STEPS // HP.random.cells if name == 'random' else STEPS
   losses = [float(values['train_loss']) for values in metrics[:steps]]
   assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
@@ -154,12 +158,23 @@ def test_loss_on_fixed_noise_falls(name, space):
 
 @every_space
 @every_method
-def test_two_devices_equal_one(name, space):
-  """Their halves of the batches differ, so gradients, norms and metrics must all be averaged."""
+def test_four_devices_equal_one(name, space):
+  """Their parts of the batches differ, so gradients, norms and metrics must all be averaged."""
   step, _ = make_step(name, space)
-  one = step(jax.random.fold_in(KEY, 0), state(name, space), *batches(devices=1))
-  states, metrics, _ = search(name, space)
+  one = step(step_key(0), state(name, space), *batches(devices=1))
+  states, metrics = search(name, space)[:2]
   tiny.assert_trees_close((states[1], metrics[0]), one, 1e-4)
+
+
+@every_space
+@every_method
+def test_a_stored_state_goes_on_bit_for_bit(name, space):
+  """In the middle, at a step where random search begins with its second cell."""
+  states, metrics, step, _ = search(name, space)
+  middle = STEPS // 2
+  stored = jax.tree.map(np.array, states[middle])
+  found = step(step_key(middle), stored, *batches(devices=4))
+  jax.tree.map(np.testing.assert_array_equal, found, (states[middle + 1], metrics[middle]))
 
 
 @every_space
