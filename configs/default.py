@@ -1,28 +1,40 @@
 """Every key of a run, with meaning, unit and allowed values. The other files only change values.
 
-Two scales, chosen after the file's name (--config=configs/noise.py:paper):
+After the file's name a scale and a data set can be chosen: --config=configs/noise.py:paper,imagenet
   paper   the official protocol of DARTS on CIFAR-10 (Liu et al. 2019), cnn/train_search.py and
           cnn/train.py, to the letter
   laptop  the same with small networks and images, for a CPU
   auto    (default) laptop where JAX runs on CPU, paper on TPU and GPU
+Data sets and what each changes are in datasets.py; unless one is chosen it is digits at the laptop
+scale and cifar10 at the paper's.
 Single keys are changed on the command line: --config.search.epochs=10.
 """
 
 import jax
 from ml_collections import ConfigDict
 
+from configs.datasets import DATASETS
+
 SCALES = ('auto', 'laptop', 'paper')
 
 
-def get_config(scale='auto'):
-  """The config of a scale. Raises ValueError for another name."""
-  if scale not in SCALES:
-    raise ValueError(f'--config=FILE:{scale}; allowed after the colon: {", ".join(SCALES)}')
+def get_config(choice='auto'):
+  """The config of a scale, a data set, or both with a comma between. ValueError: another name."""
+  scale, dataset = 'auto', None
+  for name in choice.split(','):
+    if name in SCALES:
+      scale = name
+    elif name in DATASETS:
+      dataset = name
+    else:
+      allowed = f'{", ".join(SCALES)}; and one of {", ".join(DATASETS)}'
+      raise ValueError(f'--config=FILE:{choice}; allowed after the colon: {allowed}')
   if scale == 'auto':
     scale = 'laptop' if jax.default_backend() == 'cpu' else 'paper'
   config = paper()
   if scale == 'laptop':
     shrink(config)
+  DATASETS[dataset or {'laptop': 'digits', 'paper': 'cifar10'}[scale]](config)
   return config
 
 
@@ -41,9 +53,19 @@ def paper():
   # Real images: what the found network is trained and tested on, and what the sources random_labels
   # and real show to the search.
   config.data = data = ConfigDict()
-  data.path = 'tfds:cifar10'  # 'digits' (bundled), a file x.npz, or 'tfds:NAME'
+  data.path = 'tfds:cifar10'  # 'digits' (bundled), a file x.npz, a folder, or 'tfds:NAME'
   data.tfds_dir = ''  # folder that TFDS data sets were prepared in; '' = TFDS's own default
   data.size = 32  # height and width in pixels that images are resized to; 0 = as stored
+  # Side of the central square of an image that is taken, over its shorter side, from 0 to 1; 0 =
+  # the whole image, stretched to a square. ImageNet: 0.875, that is 224 of 256 pixels.
+  data.crop = 0.0
+  # In training instead: smallest share of an image's area that a random crop takes, above 0; 1 = no
+  # random crop. ImageNet: 0.08.
+  data.random_crop = 1.0
+  # In training: brightness, contrast and saturation change by up to this share, hue by half of it
+  # as a share of the circle; 0 to below 1. ImageNet: 0.4.
+  data.jitter = 0.0
+  data.uncertain = 'ignore'  # CheXpert: take an uncertain observation for zeros, ones, or ignore it
 
   # What the search sees.
   config.source = source = ConfigDict()
@@ -59,11 +81,19 @@ def paper():
   # How the architecture is learned.
   config.method = method = ConfigDict()
   method.name = 'darts'  # see unrealnas_jax.methods.METHODS
+  method.order = 1  # 1, or 2: the architecture looks one step of the weights ahead
+  # order 2: how second derivatives are taken: exact, or finite_difference as in the official code
+  method.hvp = 'finite_difference'
   method.arch_lr = 3e-4  # Adam's learning rate, constant
   method.arch_betas = (0.5, 0.999)  # Adam's two decay rates, each from 0 to below 1
   method.arch_weight_decay = 1e-3  # L2, added to the gradient before Adam (this is not AdamW)
   method.arch_clip = 0.0  # largest L2 norm of the architecture's gradient; 0 = as it is
   method.warmup_epochs = 0  # epochs at the start of a search without updates of the architecture
+  # P-DARTS: rate of the dropout on identities at first, 0 = none; it fades from epoch to epoch
+  method.skip_dropout = 0.0
+  # Most identities that the normal cell ends with, the weakest being struck out first; 8 = no limit
+  # (not for rlnas and random)
+  method.max_skips = 8
   # rlnas: which weights the angle is taken over: network (all that a cell's network has) or edges
   # (only those of its operations; layers that all cells share outweigh them in a small supernet)
   method.rlnas = ConfigDict()
@@ -81,6 +111,10 @@ def paper():
   method.random.cells = 10  # random cells that share search.epochs
   method.random.measure = 'val_accuracy'  # val_accuracy, or train_loss where labels mean nothing
 
+  # Stages of a search: () = one. Else one dict a stage, of keys that differ in it, such as
+  # {'search.cells': 11, 'search.kept_ops': 5}; each stage has a new supernet.
+  config.stages = ()
+
   # Training of the supernet's weights by SGD with momentum.
   config.search = search = ConfigDict()
   search.space = 'darts'  # see unrealnas_jax.spaces.SPACES
@@ -89,13 +123,18 @@ def paper():
   # in each of the three stages.
   search.cells = 8
   search.partial_channels = 1  # one part in so many of the channels is searched, the rest pass by
+  search.kept_ops = 0  # in a later stage: candidates left to each edge by the one before; 0 = all
   search.affine = False  # norms have a learned scale and bias, each edge its own
+  search.stem = 'cifar'  # as retrain.stem
   search.batch = 64  # images a step over all devices, which must divide it
   # Passes over the half of the data that trains the weights; 0 only for random: no training at all.
   search.epochs = 50
   search.train_portion = 0.5  # fraction of the data for the weights, the rest: architecture
-  search.lr = 0.025  # learning rate in the first epoch; cosine over epochs
-  search.lr_end = 0.001  # what the cosine goes down to; at most lr
+  search.subset = 1.0  # fraction of each class that is searched on, drawn by seed; 1 = all images
+  search.lr = 0.025  # learning rate in the first epoch
+  search.lr_end = 0.001  # what it goes down to; at most lr
+  search.lr_schedule = 'cosine'  # how: cosine, linear or exponential, each by epochs
+  search.lr_warmup = 0  # first epochs, in which the learning rate grows to lr; at most epochs
   search.momentum = 0.9  # 0 to below 1
   search.weight_decay = 3e-4  # L2, added to the clipped gradient before momentum
   search.clip = 5.0  # largest L2 norm of the whole gradient; above 0
@@ -114,8 +153,11 @@ def paper():
   retrain.epochs = 600  # passes over the training images; 0 = no retraining
   # cifar (full resolution) or imagenet (1/8 of height and width); NAS-Bench-201: cifar
   retrain.stem = 'cifar'
-  retrain.lr = 0.025  # learning rate in the first epoch; cosine over epochs
-  retrain.lr_end = 0.0  # what the cosine goes down to; at most lr
+  retrain.lr = 0.025  # learning rate in the first epoch
+  retrain.lr_end = 0.0  # what it goes down to; at most lr, above 0 if exponential
+  retrain.lr_schedule = 'cosine'  # how: cosine, linear or exponential, each by epochs
+  retrain.lr_warmup = 0  # first epochs, in which the learning rate grows to lr; at most epochs
+  retrain.label_smoothing = 0.0  # share of a target that all classes get alike; 0 to below 1
   retrain.momentum = 0.9  # 0 to below 1
   retrain.weight_decay = 3e-4  # L2, added to the clipped gradient before momentum
   retrain.clip = 5.0  # largest L2 norm of the whole gradient; above 0
@@ -145,12 +187,10 @@ def paper():
 def shrink(config):
   """Makes the paper's config the laptop's."""
   config.scale = 'laptop'
-  config.data.path = 'digits'
   config.data.size = 16
 
   config.source.examples = 1_000
   config.source.size = 16
-  config.source.channels = 1
 
   search = config.search
   search.channels = 8
@@ -158,7 +198,6 @@ def shrink(config):
   search.batch = 32
   search.epochs = 5
   search.augment.pad = 2
-  search.augment.flip = False  # a mirrored digit is none
 
   retrain = config.retrain
   retrain.channels = 12
@@ -167,6 +206,5 @@ def shrink(config):
   retrain.epochs = 15
   retrain.drop_path = 0.1
   retrain.augment.pad = 2
-  retrain.augment.flip = False
   retrain.augment.cutout = 0
   config.log_every = 10

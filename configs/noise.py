@@ -4,7 +4,12 @@ Paper: UnrealNAS (arXiv 2205.02162), its source without any image: noise; the se
 DARTS (Liu et al. 2019).
 
   python -m unrealnas_jax.main --config=configs/noise.py          # laptop on CPU, else paper
-  python -m unrealnas_jax.main --config=configs/noise.py:paper
+  python -m unrealnas_jax.main --config=configs/noise.py:paper    # CIFAR-10
+  python -m unrealnas_jax.main --config=configs/noise.py:paper,imagenet
+  python -m unrealnas_jax.main --config=configs/noise.py:paper,chexpert
+
+The other data sets are in datasets.py. Where images have several labels, noise has independent fair
+bits.
 
 Time (laptop): 3 minutes on 2 cores of an AMD EPYC, compilation included.
 Time (paper): not run yet.

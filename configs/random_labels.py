@@ -4,7 +4,11 @@ Paper: UnrealNAS (arXiv 2205.02162), its source of real images with random label
 in search are also RLNAS (Zhang et al. 2021). The search is first-order DARTS (Liu et al. 2019).
 
   python -m unrealnas_jax.main --config=configs/random_labels.py  # laptop on CPU, else paper
-  python -m unrealnas_jax.main --config=configs/random_labels.py:paper
+  python -m unrealnas_jax.main --config=configs/random_labels.py:paper    # CIFAR-10
+  python -m unrealnas_jax.main --config=configs/random_labels.py:paper,imagenet
+  python -m unrealnas_jax.main --config=configs/random_labels.py:paper,chexpert
+
+The other data sets are in datasets.py. Images with several labels get independent fair bits.
 
 Time (paper): not run yet.
 """

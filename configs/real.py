@@ -3,7 +3,11 @@
 Paper: DARTS, first order (Liu et al. 2019).
 
   python -m unrealnas_jax.main --config=configs/real.py           # laptop on CPU, else paper
-  python -m unrealnas_jax.main --config=configs/real.py:paper
+  python -m unrealnas_jax.main --config=configs/real.py:paper    # CIFAR-10
+  python -m unrealnas_jax.main --config=configs/real.py:paper,imagenet
+  python -m unrealnas_jax.main --config=configs/real.py:paper,chexpert
+
+The other data sets are in datasets.py.
 
 Time (paper): not run yet.
 """

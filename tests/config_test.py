@@ -14,9 +14,15 @@ import unrealnas_jax
 from configs import default
 from unrealnas_jax import config as lib
 from unrealnas_jax.data.split import Dataset, Split
-from unrealnas_jax.spaces import SPACES
 
-NAMES = ('noise', 'random_labels', 'real', 'retrain')
+# config -> what its search sees
+SOURCES = {
+  'noise': 'noise',
+  'random_labels': 'random_labels',
+  'real': 'real',
+  'retrain': 'noise',
+  'darts_second_order': 'real',
+}
 GENOTYPE = {
   'normal': [['skip_connect', 0], ['sep_conv_3x3', 1]],
   'normal_concat': [2],
@@ -26,7 +32,7 @@ GENOTYPE = {
 
 
 @pytest.mark.parametrize('scale', ['laptop', 'paper'])
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', SOURCES)
 def test_every_config_is_valid_at_both_scales(name, scale):
   config = importlib.import_module(f'configs.{name}').get_config(scale)
   if name == 'retrain':
@@ -35,7 +41,7 @@ def test_every_config_is_valid_at_both_scales(name, scale):
     config.genotype = 'PC_DARTS_cifar'
   lib.validate(config, 1)
   assert config.scale == scale
-  assert config.source.name == (name if name != 'retrain' else 'noise')
+  assert config.source.name == SOURCES[name]
 
 
 def test_auto_follows_the_backend(monkeypatch):
@@ -190,6 +196,21 @@ def test_what_only_the_data_tells_is_checked_with_it():
     assert all(message in str(caught.value) for message in messages), str(caught.value)
 
 
+def test_second_order_is_of_methods_that_know_it_and_of_whole_digits():
+  config = changed('method.order', 2)
+  lib.validate(config, 1)
+  config.dtype = 'bfloat16'
+  with pytest.raises(ValueError, match="dtype = 'bfloat16'; allowed: float32 with method.hvp"):
+    lib.validate(config, 1)
+  config.method.hvp = 'exact'
+  lib.validate(config, 1)
+  config.method.name = 'rlnas'
+  with pytest.raises(ValueError, match="method.order = 2; allowed: 1 with method.name = 'rlnas'"):
+    lib.validate(config, 1)
+  config.method.order = 1
+  lib.validate(config, 1)
+
+
 def test_steps_per_call_divide_an_epoch():
   # 1000 images in halves, batches of 32: 15 steps an epoch.
   for per_call in (1, 3, 5, 15):
@@ -220,6 +241,49 @@ def test_nothing_to_do_is_an_error():
   config.retrain.epochs = 0
   with pytest.raises(ValueError, match='retrain.epochs = 0; .*nothing to do'):
     lib.validate(config, 1)
+
+
+def test_views_need_a_size():
+  for key, value, allowed in (('crop', 0.875, 0), ('random_crop', 0.08, 1)):
+    config = changed(f'data.{key}', value)
+    lib.validate(config, 1)
+    config.data.size = 0
+    with pytest.raises(ValueError, match=f'data.{key} = {value}; allowed: {allowed} with data.s'):
+      lib.validate(config, 1)
+
+
+def test_smoothing_is_for_classes():
+  config = changed('retrain.label_smoothing', 0.1)
+  lib.validate(config, 1, dataset())
+  with pytest.raises(ValueError, match='retrain.label_smoothing = 0.1; allowed: 0 with several l'):
+    lib.validate(config, 1, dataset()._replace(names=('a', 'b')))
+
+
+def test_stem_of_the_search_fits_its_space():
+  config = changed('search.stem', 'imagenet')
+  lib.validate(config, 1)
+  config.search.space = 'nasbench201'
+  with pytest.raises(ValueError, match="search.stem = 'imagenet'; allowed: 'cifar' with search.s"):
+    lib.validate(config, 1)
+
+
+def test_batches_of_a_subset_are_checked_by_its_size():
+  config = changed('search.subset', 0.5)
+  config.search.batch = 250
+  lib.validate(config, 1)  # 1,000 examples of noise, half of them in halves
+  config.search.batch = 251
+  with pytest.raises(ValueError, match='search.batch = 251; allowed: at most 250, the smaller'):
+    lib.validate(config, 1)
+  # Ten classes of 64 images: 16 of each in each half.
+  config = changed('search.subset', 0.5)
+  config.source.name = 'real'
+  made = dataset(640)
+  made = made._replace(train=made.train._replace(labels=lambda: np.arange(640) % 10))
+  config.search.batch = 160
+  lib.validate(config, 1, made)
+  config.search.batch = 161
+  with pytest.raises(ValueError, match='search.batch = 161; allowed: at most 160, the smaller'):
+    lib.validate(config, 1, made)
 
 
 def test_images_too_small_for_the_auxiliary_head():
@@ -258,7 +322,7 @@ def test_retraining_a_nasbench201_cell_has_no_choice_of_these():
     lib.validate(config, 1)
 
 
-def test_a_table_is_for_nasbench201_cells(tmp_path, monkeypatch):
+def test_a_table_is_for_nasbench201_cells(tmp_path):
   table, other = tmp_path / 'x.csv', tmp_path / 'x.txt'
   table.touch()
   other.touch()
@@ -278,7 +342,6 @@ def test_a_table_is_for_nasbench201_cells(tmp_path, monkeypatch):
       lib.validate(config, 1)
 
   # Of a search, here or in another workdir, the space decides.
-  monkeypatch.setitem(SPACES, 'nasbench201', SPACES['darts'])
   values = json.loads((folder / 'config.json').read_text())
   values['search']['space'] = 'nasbench201'
   (folder / 'config.json').write_text(json.dumps(values))

@@ -146,6 +146,8 @@ def step_settings(golden, meta):
     {
       'lr': lr,
       'lr_end': lr,
+      'lr_schedule': 'cosine',
+      'lr_warmup': 0,
       'epochs': 1,
       'momentum': meta['momentum'],
       'weight_decay': meta['weight_decay'],

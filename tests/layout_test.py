@@ -16,12 +16,12 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'nasbench201 graph_layout',
+  'nasbench201 stages graph_layout',
   'genotype tabular parallel cost depthwise environment',
   'data dense drawing',
   'ops objective',
   'layers blocks',
-  'mixed network201',
+  'mixed network201 stems',
   'cell',
   'skeletons',
   'spaces',

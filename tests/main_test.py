@@ -150,8 +150,10 @@ def test_genotype_of_an_earlier_workdir_is_that_of_its_checkpoint(tmp_path, call
 
 def test_workdir_is_named_after_the_config(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  assert start(f'--config={NOISE}:laptop') == 0
+  assert start(f'--config={NOISE}') == 0
   assert (tmp_path / 'runs' / 'noise' / 'result.json').exists()
+  assert start(f'--config={NOISE}:laptop,digits') == 0
+  assert (tmp_path / 'runs' / 'noise_laptop_digits' / 'result.json').exists()
 
 
 def test_distributed_starts_before_the_config_asks_for_devices(tmp_path, monkeypatch):

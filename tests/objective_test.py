@@ -19,6 +19,13 @@ def test_loss_of_classes():
   np.testing.assert_allclose(objective.loss(LOGITS, CLASSES), expected.mean(), rtol=1e-6)
 
 
+def test_smoothing_gives_every_class_an_equal_share():
+  """Of the targets 0.3 / 3 = 0.1 for every class, the own one included, and 0.7 for that."""
+  log_p = LOGITS - np.log(np.exp(LOGITS).sum(1, keepdims=True))
+  expected = -(0.7 * log_p[np.arange(2), CLASSES] + 0.1 * log_p.sum(1)).mean()
+  np.testing.assert_allclose(objective.loss(LOGITS, CLASSES, 0.3), expected, rtol=1e-5)
+
+
 def test_loss_of_multi_hot_labels():
   """-log sigmoid(x) = log(1 + exp(-x)) where a label is there, log(1 + exp(x)) where it is not."""
   known = np.log1p(np.exp([-2.0, 1.0, 0.5, -1.0]))

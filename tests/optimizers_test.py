@@ -15,8 +15,15 @@ SGD = {
   'momentum': 0.9,
   'weight_decay': 0.01,
   'clip': 5.0,
+  'lr_schedule': 'cosine',
+  'lr_warmup': 0,
 }
-ADAM = {'arch_lr': 0.1, 'arch_betas': (0.5, 0.999), 'arch_weight_decay': 0.01}
+ADAM = {
+  'arch_lr': 0.1,
+  'arch_betas': (0.5, 0.999),
+  'arch_weight_decay': 0.01,
+  'arch_clip': 0.0,
+}
 
 
 def descend(transform, params, gradients):
@@ -65,10 +72,43 @@ def test_adam_adds_decay_to_the_gradient():
 
 def test_learning_rate_of_each_epoch_is_the_official_one():
   """Values that the official code logs, constant within an epoch of 390 steps."""
-  rate = optimizers.cosine_by_epoch(2.5e-2, 1e-3, epochs=50, epoch_steps=390)
+  rate = learning_rate('cosine', 2.5e-2, 1e-3, 50)
   for epoch, expected in ((0, 2.5e-2), (25, 1.3e-2), (49, 1.023679e-3)):
     for step in (390 * epoch, 390 * epoch + 389):
       assert float(rate(jnp.int32(step))) == pytest.approx(expected, rel=1e-6)
+
+
+def learning_rate(schedule, lr, lr_end, epochs, warmup=0):
+  """Of a step, 390 steps an epoch."""
+  values = {'lr_schedule': schedule, 'lr': lr, 'lr_end': lr_end, 'epochs': epochs}
+  return optimizers.learning_rate(ConfigDict({**values, 'lr_warmup': warmup}), 390)
+
+
+# epoch -> learning rate, worked out from train_imagenet.py of DARTS, and of P-DARTS and PC-DARTS.
+SCHEDULES = {
+  # StepLR multiplies 0.1 by 0.97 each epoch.
+  'DARTS': (('exponential', 0.1, 0.1 * 0.97**250, 250), {0: 0.1, 1: 0.097, 100: 0.1 * 0.97**100}),
+  # 0.5 * (245 - e) / 245, in the last five epochs 0.5 * (250 - e) / (245 * 5); a fifth of it in the
+  # first epoch, two fifths in the second, all of it from the fifth on.
+  'PC-DARTS': (
+    ('linear', 0.5, 0.0, 250, 5),
+    {
+      **{0: 0.1, 1: 0.4 * 0.5 * 244 / 245, 4: 0.5 * 241 / 245, 5: 0.5 * 240 / 245},
+      **{244: 0.5 / 245, 245: 0.5 / 245, 246: 0.5 * 4 / (245 * 5), 249: 0.5 / (245 * 5)},
+    },
+  ),
+  'few epochs': (('linear', 0.3, 0.1, 3), {0: 0.3, 1: 0.2, 2: 0.2}),
+  'one epoch': (('linear', 0.3, 0.0, 1), {0: 0.3}),
+  'warm cosine': (('cosine', 1.0, 0.0, 2, 2), {0: 0.5, 1: 0.5}),
+}
+
+
+@pytest.mark.parametrize(('arguments', 'rates'), SCHEDULES.values(), ids=SCHEDULES.keys())
+def test_schedules_are_those_of_the_official_codes(arguments, rates):
+  rate = learning_rate(*arguments)
+  for epoch, expected in rates.items():
+    for step in (390 * epoch, 390 * epoch + 389):
+      assert float(rate(jnp.int32(step))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_sgd_changes_its_rate_only_between_epochs():

@@ -52,13 +52,3 @@ def images(seed=0, train=48, test=20):
       image[top : top + 4, left : left + 4] += 100
     arrays |= {f'x_{split}': x, f'y_{split}': labels}
   return arrays
-
-
-def labelled_images():
-  """The same with two labels, top and left; of every fifth image the first is not known."""
-  arrays = images()
-  for key in ('y_train', 'y_test'):
-    labels = np.stack([arrays[key] < 2, arrays[key] % 2 == 0], axis=1).astype(int)
-    labels[::5, 0] = -1
-    arrays[key] = labels
-  return {**arrays, 'label_names': np.array(['top', 'left'])}

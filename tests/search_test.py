@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick_run
+import tiny
 from absl import logging
 from jax import lax
 
@@ -45,7 +46,7 @@ def unreadable(indices):
 def make_dataset():
   """Image number n is n / 1000 in every pixel, and of class n % 4; test images cannot be read."""
 
-  def read(indices):
+  def read(indices, numbers=None):
     pixels = np.float32(indices)[:, None, None, None] / 1000
     return {'image': np.tile(pixels, (1, 8, 8, 1)), 'label': np.int32(indices % 4)}
 
@@ -124,6 +125,23 @@ def test_halves_are_kept_apart_and_test_images_out(tmp_path, stand_ins):
   ]
 
 
+def test_a_subset_searches_on_the_same_share_of_each_class(tmp_path, stand_ins):
+  """Half of 64 images of four classes: four of each for the weights, four for the architecture."""
+  dataset = make_dataset()
+  labels = np.arange(IMAGES) % 4
+  dataset = dataset._replace(train=dataset.train._replace(labels=lambda: labels))
+  config = make_config(subset=0.5, epochs=4)
+  plan = search.prepare(config, dataset).plan
+  assert plan.epoch_steps == 2
+  calls = list(plan.batches(range(plan.steps)))
+  seen = [{n for call in calls for n in call[half]['index'].ravel()} for half in (0, 1)]
+  assert not seen[0] & seen[1]
+  for half in seen:
+    np.testing.assert_array_equal(np.bincount(labels[list(half)]), [4, 4, 4, 4])
+  search.run(config, dataset, tmp_path)
+  assert [line['eval_accuracy'] for line in of_epochs(tmp_path)] == [1, 1, 1, 1]
+
+
 def test_random_labels_stay_the_same_and_test_images_out(tmp_path, stand_ins):
   config = make_config('random_labels', epochs=3)
   source = data.make_source(config, make_dataset())
@@ -186,7 +204,7 @@ def log():
 def test_collapse_is_told_and_health_is_not(log, logits, mass, skips, message):
   space = SPACES['darts']
   state = state_of(space, **logits)
-  weights = darts.weights(state.arch, net=None, hp=None)
+  weights = darts.weights(state.arch, net=tiny.net(), hp=None)
   genotype = space.decode(weights)
   values = search.collapse(space, weights, genotype)
   np.testing.assert_allclose(values['none_mass'], mass, rtol=0.01)

@@ -2,7 +2,8 @@
 
   python -m unrealnas_jax.benchmark --config=configs/noise.py:paper --config.search.batch=16
 
-What is timed is what a search runs: its compiled step on all devices, on batches of its source.
+What is timed is what a search runs: its compiled step on all devices, on batches of its source, and
+the host's making of these batches, which a search does meanwhile.
 """
 
 import json
@@ -39,6 +40,8 @@ def main(argv):
 def measure(config, steps, profile=''):
   """Facts of a search step: times in seconds, memory in bytes.
 
+  A step takes a batch of search.batch images from each of the two halves; images a second count one
+  of them, on the device and on the host alike, so that the two can be compared.
   steps: how many are timed, after the first; profile: folder for a trace of one more, or ''.
   Raises ValueError: the config or its data cannot be used.
   """
@@ -49,6 +52,7 @@ def measure(config, steps, profile=''):
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
     1 if sys.platform == 'darwin' else 1024
   )
+  batch_seconds = time_batches(plan, steps)
   gflop, matmul_gflops = count_gflop(config, dataset), measure_matmul()
   return {
     'method': config.method.name,
@@ -61,6 +65,8 @@ def measure(config, steps, profile=''):
     'first_step_seconds': timed.first_step_seconds,
     'step_seconds': timed.step_seconds,
     'images_per_second': config.search.batch / timed.step_seconds,
+    'host_batch_seconds': batch_seconds,
+    'host_images_per_second': config.search.batch / batch_seconds,
     'step_gflop': gflop,
     'step_gflops': gflop / timed.step_seconds,
     'matmul_gflops': matmul_gflops,
@@ -73,8 +79,15 @@ def measure(config, steps, profile=''):
 
 def prepare(config, dataset, plain=False):
   """The plan of the config's search, and what its first call is given."""
-  key, plan, *_ = search.prepare(config, dataset, plain)
+  key, plan, *_ = search.prepare(config, dataset, plain=plain)
   return plan, timing.first_arguments(key, plan)
+
+
+def time_batches(plan, steps):
+  """Seconds that the host needs to make the batches of one step, while nothing else runs."""
+  started = time.perf_counter()
+  calls = sum(1 for _ in plan.batches(range(plan.per_call * steps)))
+  return (time.perf_counter() - started) / (calls * plan.per_call)
 
 
 def count_gflop(config, dataset):

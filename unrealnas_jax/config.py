@@ -1,13 +1,12 @@
 """What a config must be as a whole, checked before anything runs, and the genotype it names."""
 
 import json
-import math
 import os
 
 from etils import epath
 from ml_collections import ConfigDict
 
-from unrealnas_jax import genotype, tabular
+from unrealnas_jax import genotype, stages, tabular
 from unrealnas_jax.nasbench201 import Architecture
 from unrealnas_jax.rules import GENOTYPE, PATH, check
 
@@ -15,17 +14,20 @@ LISTED = 20  # problems that one message lists
 
 
 def validate(config, devices, dataset=None):
-  """Checks every key alone, then what keys must be together; nothing large is read.
+  """Checks every key alone, then what keys must be together; no images are read.
 
   devices: how many of them share a batch, over all processes.
   dataset: the real images if they are read already: the sizes that only they tell are checked too.
   Raises ValueError listing each problem as key, value and what is allowed.
   """
-  problems = check(config)
-  if not problems:
-    problems = [problem for together in CHECKS for problem in together(config, devices, dataset)]
+  problems = check(config) or list(_check_stages(config))
+  parts = [] if problems else stages.configs(config)
+  problems = problems or [problem for part in parts for problem in check(part)]
+  problems = problems or [
+    problem for part in parts for together in CHECKS for problem in together(part, devices, dataset)
+  ]
   if problems:
-    raise ValueError('\n'.join(sorted(problems)[:LISTED]))
+    raise ValueError('\n'.join(sorted(set(problems))[:LISTED]))
 
 
 def load_genotype(name):
@@ -64,11 +66,12 @@ def _config_of(workdir):
   """The config of an earlier search; ValueError if the folder is not the workdir of one."""
   folder = epath.Path(workdir)
   problem = f'genotype={workdir!r} is a folder that no search has left'
-  if not any((folder / 'checkpoints' / 'search').glob('[0-9]*')):
+  if not any((folder / 'checkpoints').glob('search*/[0-9]*')):
     raise ValueError(f'{problem} (it has no checkpoints/search/STEP); allowed: {GENOTYPE}')
   try:
     values = json.loads((folder / 'config.json').read_text())
-    values['method']['arch_betas'] = tuple(values['method']['arch_betas'])  # JSON has no tuples
+    for section, key in ((values['method'], 'arch_betas'), (values, 'stages')):
+      section[key] = tuple(section[key])  # JSON has no tuples
     config = ConfigDict(values)
     wrong = check(config)
   except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
@@ -76,6 +79,15 @@ def _config_of(workdir):
   if wrong:
     raise ValueError(f'{problem} (config.json: {wrong[0]}); allowed: {GENOTYPE}')
   return config
+
+
+def _check_stages(config):
+  try:
+    stages.configs(config)
+  except ValueError as error:
+    yield str(error)
+  if config.search.kept_ops and not config.stages:
+    yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
 
 
 def _check_work(config, devices, dataset):
@@ -123,13 +135,18 @@ def _check_halves(config, devices, dataset):
   key, examples = _examples(config, dataset)
   if 'search' not in _phases(config) or not examples:
     return
-  batch, portion = config.search.batch, config.search.train_portion
-  weights = math.floor(portion * examples)
-  most = min(weights, examples - weights)
+  from unrealnas_jax.data import make_halves
+
+  try:
+    weights, arch = map(len, make_halves(config, examples, dataset))
+  except ValueError as error:
+    yield str(error)
+    return
+  batch, most = config.search.batch, min(weights, arch)
   if batch > most:
     yield (
       f'search.batch = {batch}; allowed: at most {most}, the smaller part of {key} = {examples} '
-      f'split at search.train_portion = {portion}'
+      f'split at search.train_portion = {config.search.train_portion}'
     )
     return
   per_call, epoch_steps = config.search.steps_per_call, weights // batch
@@ -141,11 +158,36 @@ def _check_halves(config, devices, dataset):
     )
 
 
+def _check_order(config, devices, dataset):
+  from unrealnas_jax.methods import SECOND_ORDER
+
+  method = config.method
+  if 'search' not in _phases(config) or method.order == 1:
+    return
+  if method.name not in SECOND_ORDER:
+    yield (
+      f'method.order = 2; allowed: 1 with method.name = {method.name!r}, or 2 with '
+      f'{", ".join(SECOND_ORDER)}'
+    )
+  if method.hvp == 'finite_difference' and config.dtype != 'float32':
+    yield (
+      f"dtype = {config.dtype!r}; allowed: float32 with method.hvp = 'finite_difference', whose "
+      'differences would be lost in rounding'
+    )
+
+
 def _check_learning_rates(config, devices, dataset):
   for name in _phases(config):
     lr, lr_end = config[name].lr, config[name].lr_end
     if lr_end > lr:
       yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
+    if lr_end == 0 and config[name].lr_schedule == 'exponential':
+      yield f"{name}.lr_schedule = 'exponential'; allowed: with {name}.lr_end above 0, not {lr_end}"
+    if config[name].lr_warmup > config[name].epochs:
+      yield (
+        f'{name}.lr_warmup = {config[name].lr_warmup}; allowed: at most {name}.epochs = '
+        f'{config[name].epochs}'
+      )
 
 
 def _check_sizes(config, devices, dataset):
@@ -157,9 +199,46 @@ def _check_sizes(config, devices, dataset):
         yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
 
 
+def _check_views(config, devices, dataset):
+  data = config.data
+  if needs_images(config) and data.size == 0:
+    for key, allowed in (('crop', 0), ('random_crop', 1)):
+      if data[key] != allowed:
+        yield f'data.{key} = {data[key]}; allowed: {allowed} with data.size = 0'
+
+
+def _check_labels(config, devices, dataset):
+  smoothing = config.retrain.label_smoothing
+  if 'retrain' in _phases(config) and smoothing and dataset and dataset.names:
+    yield (
+      f'retrain.label_smoothing = {smoothing}; allowed: 0 with several labels an image, which '
+      f'data.path = {config.data.path!r} has'
+    )
+
+
+def _check_search_stem(config, devices, dataset):
+  stem, space = config.search.stem, config.search.space
+  if 'search' in _phases(config) and stem != 'cifar' and space == 'nasbench201':
+    yield f"search.stem = {stem!r}; allowed: 'cifar' with search.space = {space!r}"
+
+
 def _check_epochs(config, devices, dataset):
   if config.search.epochs == 0 and config.method.name != 'random':
     yield "search.epochs = 0; allowed: at least 1, or 0 with method.name = 'random'"
+
+
+def _check_method(config, devices, dataset):
+  from unrealnas_jax.spaces import SPACES
+
+  rate, count, ops = (
+    config.method.skip_dropout,
+    config.search.kept_ops,
+    len(SPACES[config.search.space].ops),
+  )
+  if rate and config.method.name != 'pdarts':
+    yield f"method.skip_dropout = {rate}; allowed: 0 unless method.name = 'pdarts'"
+  if count > ops or count == 1:
+    yield f'search.kept_ops = {count}; allowed: 0 for all, or from 2 to {ops}'
 
 
 def _check_partial(config, devices, dataset):
@@ -247,9 +326,14 @@ CHECKS = (
   _check_data,
   _check_batches,
   _check_halves,
+  _check_order,
   _check_learning_rates,
   _check_sizes,
+  _check_views,
+  _check_labels,
+  _check_search_stem,
   _check_epochs,
+  _check_method,
   _check_partial,
   _check_network,
   _check_nasbench201,

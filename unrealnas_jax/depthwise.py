@@ -40,14 +40,15 @@ def own_kernel(function, static):
   return call
 
 
-@functools.partial(jax.jit, static_argnames=('stride', 'dilation'))
-def depthwise_conv(x, kernel, stride=1, dilation=1):
+@functools.partial(jax.jit, static_argnames=('stride', 'dilation', 'twice'))
+def depthwise_conv(x, kernel, stride=1, dilation=1, twice=False):
   """Convolves each channel with its own kernel, zero padding dilation * (k - 1) // 2 on each side.
 
   x: [B, H, W, C], kernel: [kh, kw, C] -> [B, ceil(H / stride), ceil(W / stride), C] for odd kernels
+  twice: as in layers.Mode
   """
   if jax.default_backend() == 'cpu':
-    return shifted_conv(x, kernel, stride, dilation)
+    return shifted_conv(x, kernel, stride, dilation, twice)
   return grouped_conv(x, kernel, stride, dilation)
 
 
@@ -64,17 +65,18 @@ def grouped_conv(x, kernel, stride, dilation):
   )
 
 
-def shifted_conv(x, kernel, stride, dilation):
+def shifted_conv(x, kernel, stride, dilation, twice=False):
   """The form for CPU: one shifted image a tap, summed in float32.
 
   A stride is taken apart into convolutions without one, which need no image with holes; their
   results are added in the dtype of x.
   """
+  unit_conv = _unit_conv.__wrapped__ if twice else _unit_conv
   (height, width), (ph, pw) = kernel.shape[:2], _padding(kernel, dilation)
   if stride == 1:
-    return _unit_conv(x, kernel, dilation, ((ph, ph), (pw, pw)))
+    return unit_conv(x, kernel, dilation, ((ph, ph), (pw, pw)))
   if dilation % stride == ph % stride == pw % stride == 0:  # all taps meet the same pixels
-    return shifted_conv(x[:, ::stride, ::stride], kernel, 1, dilation // stride)
+    return shifted_conv(x[:, ::stride, ::stride], kernel, 1, dilation // stride, twice)
   assert dilation == 1, 'a stride needs dilation 1 or a multiple of the stride'
   rows, columns = (-(-size // stride) - 1 for size in x.shape[1:3])
   padded = jnp.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
@@ -82,7 +84,7 @@ def shifted_conv(x, kernel, stride, dilation):
   for i, j in itertools.product(range(min(stride, height)), range(min(stride, width))):
     part = kernel[i::stride, j::stride]
     image = padded[:, i::stride, j::stride][:, : rows + part.shape[0], : columns + part.shape[1]]
-    total = total + _unit_conv(image, part, 1, ((0, 0), (0, 0)))
+    total = total + unit_conv(image, part, 1, ((0, 0), (0, 0)))
   return total
 
 

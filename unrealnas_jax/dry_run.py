@@ -4,7 +4,7 @@ import datetime
 
 import jax
 
-from unrealnas_jax import cost, retrain, search, timing
+from unrealnas_jax import cost, retrain, search, stages, timing
 from unrealnas_jax.config import to_json
 from unrealnas_jax.methods import paths
 
@@ -14,14 +14,16 @@ CALLS = 3  # timed calls of a step, after the first
 def describe(config, dataset, genotype):
   """Yields texts, each as soon as it is known: the config, then the search, then the retraining.
 
+  Of a search in stages each is told as if all operations were left.
   dataset: the real images, None for a run without any. genotype: that of config.genotype, None to
   search for one; then a random cell stands for the one that would be found.
   """
   yield to_json(config)
   if genotype is None:
     seen = dataset and dataset._replace(test=None)
-    found = search.prepare(config, seen)
-    yield _search(config, found)
+    for number, stage in enumerate(stages.configs(config)):
+      found = search.prepare(stage, seen, number, stages.phases(config)[number])
+      yield _search(stage, found)
     of_cell = 'of a random cell; the one that is found may be larger or smaller'
     genotype = _random_cell(found)
   else:

@@ -18,11 +18,14 @@ class Mode(NamedTuple):
 
   plain: loops are written out and nothing is computed twice. Slow to compile and large in memory;
   it is what the quick form is checked against, and what XLA can count the operations of.
+  twice: no operation has a rule of its own for its gradient, so that jax.jvp can be taken of the
+  gradient with respect to the mixing weights; slower.
   """
 
   train: bool
   axis_name: str | None
   plain: bool = False
+  twice: bool = False
 
 
 def init_stats(channels, *leading):
@@ -92,5 +95,5 @@ def init_separable(draw, kernel, channels, affine, *leading):
 
 def separable(x, params, stats, mode, stride, dilation):
   """ReLU, depthwise convolution, 1x1 convolution, norm."""
-  y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation)
+  y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation, mode.twice)
   return norm(pointwise(y, params['pointwise']), params, stats, mode)

@@ -270,8 +270,10 @@ def _is_users(error):
 
 
 def _default_workdir(config_file):
-  name = os.path.basename(config_file.split(':')[0])
-  return os.path.join('runs', os.path.splitext(name)[0])
+  """runs/noise for noise.py, runs/noise_paper_imagenet for noise.py:paper,imagenet."""
+  file, _, choice = config_file.partition(':')
+  name = os.path.splitext(os.path.basename(file))[0]
+  return os.path.join('runs', '_'.join([name, *filter(None, choice.split(','))]))
 
 
 def _set_up_log():

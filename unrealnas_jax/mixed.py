@@ -27,6 +27,7 @@ SEPARABLE = {
 }
 DENSE = {'nor_conv_1x1': 1, 'nor_conv_3x3': 3}  # kernel size
 POOLS = {'max_pool_3x3': ops.max_pool, 'avg_pool_3x3': ops.avg_pool}
+POOLS_TWICE = POOLS | {'max_pool_3x3': functools.partial(ops.max_pool, twice=True)}
 
 
 class Form(NamedTuple):
@@ -136,6 +137,7 @@ def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout):
 
 def _walk_bwd(form, mode, edges, residuals, gradients):
   # Edges and pools are computed again from the finished states.
+  mode = mode._replace(twice=False)  # rules that jax.vjp has followed are in nobody's way
   bank, params, learned, stats, weights, dropout = residuals
   sources, starts = map(jnp.asarray, _order(edges, len(bank)))
   shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, len(bank)), weights)
@@ -234,7 +236,7 @@ def _own_operation(op, x, params, stats, mode, stride, dropout):
       new_stats.append(seen)
     return x, new_stats
   if op in POOLS:
-    y, seen = layers.norm(POOLS[op](x, stride), params[0], stats[0], mode)
+    y, seen = layers.norm(_pool(op, x, stride, mode), params[0], stats[0], mode)
   else:
     layer = layers.factorized_reduce if op == 'skip_connect' else layers.relu_conv
     y, seen = layer(x, params[0], stats[0], mode)
@@ -246,11 +248,11 @@ def shared_operations(form, mode, x, stats, weights, stride):
 
   x: [B, H, W, C], weights: [D, O] -> ([D, B, H', W', C], new stats)
   """
-  part = _part(form, x)
+  part, mixes = _part(form, x), _mixes.__wrapped__ if mode.twice else _mixes
   images, columns, seen = [], [], {}
   for column, op in enumerate(form.ops):
     if op in POOLS and not (form.pool_norm and form.affine):
-      y = POOLS[op](part, stride)
+      y = _pool(op, part, stride, mode)
       if form.pool_norm:
         y, seen[op] = layers.norm(y, {}, stats[op], mode)
     elif op == 'skip_connect' and stride == 1 and not form.skip_dropout:
@@ -260,12 +262,16 @@ def shared_operations(form, mode, x, stats, weights, stride):
     images.append(y)
     columns.append(column)
   y = jnp.zeros((len(weights), *part[:, ::stride, ::stride].shape), x.dtype)
-  y = _mixes(weights[:, np.array(columns)], images) if images else y
+  y = mixes(weights[:, np.array(columns)], images) if images else y
   if form.partial > 1:
     rest = x[..., part.shape[-1] :]
     rest = rest if stride == 1 else ops.max_of_blocks(rest)
-    y = jnp.concatenate([y, _mixes(weights.sum(-1, keepdims=True), [rest])], axis=-1)
+    y = jnp.concatenate([y, mixes(weights.sum(-1, keepdims=True), [rest])], axis=-1)
   return y, seen
+
+
+def _pool(op, x, stride, mode):
+  return (POOLS_TWICE if mode.twice else POOLS)[op](x, stride)
 
 
 def _part(form, x):

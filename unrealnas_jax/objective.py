@@ -6,6 +6,7 @@ logits: [B, K]; labels are either
           each label alone, where a label that is not known has no part
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,8 +15,11 @@ from unrealnas_jax import parallel
 from unrealnas_jax.data.split import MISSING
 
 
-def loss(logits, labels):
-  """Mean loss []."""
+def loss(logits, labels, smoothing=0.0):
+  """Mean loss []; smoothing: of classes, what is spread evenly over all of them."""
+  if labels.ndim == 1 and smoothing:
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    return optax.softmax_cross_entropy(logits, targets).mean()
   if labels.ndim == 1:
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
   losses = optax.sigmoid_binary_cross_entropy(logits, labels.astype(logits.dtype))

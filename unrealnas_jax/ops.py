@@ -51,14 +51,15 @@ def alternate_pixels(x):
   return x[:, ::2, ::2], x[:, 1::2, 1::2]
 
 
-def max_pool(x, stride):
+def max_pool(x, stride, twice=False):
   """Maximum of 3x3 pixels, padding never wins. x: [B, H, W, C] -> [B, ceil(H / stride), ..., C].
 
   Rows first, then columns; in each the gradient is split evenly between equal maxima (PyTorch gives
-  all of it to the first of them).
+  all of it to the first of them). twice: as in layers.Mode; of three equal maxima one gets half.
   """
+  max_of_three = _max_of_three.__wrapped__ if twice else _max_of_three
   for axis in (1, 2):
-    x = _max_of_three(x, axis, stride)
+    x = max_of_three(x, axis, stride)
   return x
 
 

@@ -8,36 +8,68 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import optax
 
+LINEAR_TAIL = 5  # epochs
+
 
 class Optimizers(NamedTuple):
-  """The two optimizers of a search; steps: of the search, epoch_steps: of an epoch."""
+  """The two optimizers of a search; steps: of the search, epoch_steps: of an epoch.
+
+  unrolled: that of the weights without its clip, on the same state; second order looks ahead by it.
+  """
 
   weights: optax.GradientTransformation
   arch: optax.GradientTransformation
   epoch_steps: int
   steps: int
+  unrolled: optax.GradientTransformation | None = None
 
 
-def cosine_by_epoch(lr, lr_end, epochs, epoch_steps):
-  """step -> learning rate: a cosine from lr to lr_end that changes once an epoch.
+def learning_rate(hp, epoch_steps):
+  """step -> learning rate: it falls from lr to lr_end by a schedule, changing once an epoch.
 
-  lr(e) = lr_end + (lr - lr_end) * (1 + cos(pi * e / epochs)) / 2, e = step // epoch_steps
+  In each of the first lr_warmup epochs e it is only a part of that, (e + 1) / lr_warmup.
+  hp: config.search or config.retrain
   """
+  schedule = SCHEDULES[hp.lr_schedule]
 
-  def schedule(step):
-    turn = jnp.pi * (step // epoch_steps) / epochs
-    return lr_end + 0.5 * (lr - lr_end) * (1 + jnp.cos(turn))
+  def rate(step):
+    epoch = step // epoch_steps
+    part = jnp.minimum((epoch + 1) / hp.lr_warmup, 1) if hp.lr_warmup else 1
+    return part * schedule(hp.lr, hp.lr_end, epoch, hp.epochs)
 
-  return schedule
+  return rate
 
 
-def sgd(hp, epoch_steps):
-  """Clips the gradient's norm, adds L2, then momentum; hp: config.search or config.retrain."""
+def _cosine(lr, lr_end, epoch, epochs):
+  return lr_end + 0.5 * (lr - lr_end) * (1 + jnp.cos(jnp.pi * epoch / epochs))
+
+
+def _linear(lr, lr_end, epoch, epochs):
+  """As P-DARTS and PC-DARTS train on ImageNet: the last epochs go down on a smaller slope."""
+  tail = min(LINEAR_TAIL, epochs // 2)
+  steep = epochs - tail
+  part = jnp.where(epoch < steep, steep - epoch, (epochs - epoch) / max(tail, 1)) / steep
+  return lr_end + (lr - lr_end) * part
+
+
+def _exponential(lr, lr_end, epoch, epochs):
+  """By the same factor each epoch, so that lr_end would come after the last."""
+  return lr * (lr_end / lr) ** (epoch / epochs)
+
+
+SCHEDULES = {'cosine': _cosine, 'linear': _linear, 'exponential': _exponential}
+
+
+def sgd(hp, epoch_steps, clip=True):
+  """Clips the gradient's norm, adds L2, then momentum; hp: config.search or config.retrain.
+
+  clip: whether it clips; its state is the same either way.
+  """
   return optax.chain(
-    optax.clip_by_global_norm(hp.clip),
+    optax.clip_by_global_norm(hp.clip) if clip else optax.identity(),
     optax.add_decayed_weights(hp.weight_decay),
     optax.trace(decay=hp.momentum),
-    optax.scale_by_learning_rate(cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps)),
+    optax.scale_by_learning_rate(learning_rate(hp, epoch_steps)),
   )
 
 

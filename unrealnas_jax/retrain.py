@@ -40,7 +40,7 @@ def prepare(config, genotype, dataset):
     init=functools.partial(init_state, key, network, source, tx),
     step=parallel.pmap_step(make_step(config, source, network, tx, epoch_steps), batches=1),
     batches=functools.partial(_batches, config, source),
-    learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
+    learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=lambda state: {},
   )
   return Retraining(key, plan, network)
@@ -113,9 +113,9 @@ def make_step(config, source, network, tx, epoch_steps):
         example_keys=example_keys,
         mutable=['batch_stats'],
       )
-      value = objective.loss(logits, labels)
+      value = objective.loss(logits, labels, hp.label_smoothing)
       if hp.auxiliary:
-        value += hp.auxiliary * objective.loss(aux_logits, labels)
+        value += hp.auxiliary * objective.loss(aux_logits, labels, hp.label_smoothing)
       return value, (updated['batch_stats'], logits)
 
     (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from unrealnas_jax import tabular
@@ -33,6 +33,8 @@ _POSITIVE = Rule(float, 'a number above 0', lambda x: x > 0)
 _NOT_NEGATIVE = Rule(float, 'a number of at least 0', lambda x: x >= 0)
 _BELOW_ONE = Rule(float, 'a number from 0 to below 1', lambda x: 0 <= x < 1)
 _FRACTION = Rule(float, 'a number above 0 and below 1', lambda x: 0 < x < 1)
+_SHARE = Rule(float, 'a number above 0, at most 1', lambda x: 0 < x <= 1)
+_UP_TO_ONE = Rule(float, 'a number from 0 to 1', lambda x: 0 <= x <= 1)
 _SWITCH = Rule(bool, 'True or False')
 _BETAS = Rule(
   tuple,
@@ -43,17 +45,26 @@ GENOTYPE = (
   "'' to search, a published name, an arch string of NAS-Bench-201, a genotype.json, or the "
   'workdir of a search'
 )
-PATH = "'digits', a file 'x.npz', or 'tfds:NAME'"
+PATH = "'digits', a file 'x.npz', a folder of images, or 'tfds:NAME'"
 
 # What a name may be is filled in by `_registries`.
 RULES = {
   'seed': _whole(0, 2**31 - 1),
   'dtype': _one_of(('float32', 'bfloat16')),
   'scale': _one_of(('laptop', 'paper')),
+  'stages': Rule(
+    tuple,
+    'a tuple of dicts such as {"search.cells": 5}',
+    lambda stages: all(isinstance(stage, Mapping) for stage in stages),
+  ),
   'genotype': Rule(str, f'{GENOTYPE}; give it by --config.genotype=...'),
   'data.path': Rule(str, PATH),
   'data.tfds_dir': Rule(str, "a folder, or '' for the default of TFDS"),
   'data.size': _whole(0),
+  'data.crop': _UP_TO_ONE,
+  'data.random_crop': _SHARE,
+  'data.jitter': _BELOW_ONE,
+  'data.uncertain': Rule(str, 'the name of a policy'),
   'source.name': Rule(str, 'the name of a source'),
   'source.examples': _whole(2),
   'source.size': _whole(1),
@@ -61,19 +72,21 @@ RULES = {
   'source.classes': _whole(2),
   'source.label_rate': _BELOW_ONE,
   'method.name': Rule(str, 'the name of a method'),
+  'method.order': _whole(1, 2),
+  'method.hvp': Rule(str, 'the name of a Hessian-vector product'),
   'method.arch_lr': _NOT_NEGATIVE,
   'method.arch_betas': _BETAS,
   'method.arch_weight_decay': _NOT_NEGATIVE,
   'method.arch_clip': _NOT_NEGATIVE,
   'method.warmup_epochs': _whole(0),
+  'method.skip_dropout': _BELOW_ONE,
+  'method.max_skips': _whole(0, 8),
   'method.rlnas.angle': _one_of(('network', 'edges')),
   'method.evolution.population': _whole(1),
   'method.evolution.generations': _whole(1),
   'method.evolution.parents': _whole(1),
   'method.evolution.mutations': _whole(0),
-  'method.evolution.mutation_probability': Rule(
-    float, 'a number from 0 to 1', lambda x: 0 <= x <= 1
-  ),
+  'method.evolution.mutation_probability': _UP_TO_ONE,
   'method.evolution.crossovers': _whole(0),
   'method.random.cells': _whole(1),
   'method.random.measure': _one_of(('val_accuracy', 'train_loss')),
@@ -81,12 +94,17 @@ RULES = {
   'search.channels': _whole(1),
   'search.cells': _whole(1),
   'search.partial_channels': _whole(1),
+  'search.kept_ops': _whole(0),
   'search.affine': _SWITCH,
+  'search.stem': Rule(str, 'the name of a stem'),
   'search.batch': _whole(1),
   'search.epochs': _whole(0),
   'search.train_portion': _FRACTION,
+  'search.subset': _SHARE,
   'search.lr': _POSITIVE,
   'search.lr_end': _NOT_NEGATIVE,
+  'search.lr_schedule': Rule(str, 'the name of a schedule'),
+  'search.lr_warmup': _whole(0),
   'search.momentum': _BELOW_ONE,
   'search.weight_decay': _NOT_NEGATIVE,
   'search.clip': _POSITIVE,
@@ -101,6 +119,9 @@ RULES = {
   'retrain.stem': Rule(str, 'the name of a stem'),
   'retrain.lr': _POSITIVE,
   'retrain.lr_end': _NOT_NEGATIVE,
+  'retrain.lr_schedule': Rule(str, 'the name of a schedule'),
+  'retrain.lr_warmup': _whole(0),
+  'retrain.label_smoothing': _BELOW_ONE,
   'retrain.momentum': _BELOW_ONE,
   'retrain.weight_decay': _NOT_NEGATIVE,
   'retrain.clip': _POSITIVE,
@@ -155,17 +176,23 @@ def flatten(tree, prefix=''):
 def _registries():
   """Rules of the keys that name an entry of a dictionary of functions."""
   from unrealnas_jax.data import SOURCES
+  from unrealnas_jax.data.chexpert import POLICIES
   from unrealnas_jax.methods import METHODS
-  from unrealnas_jax.network import STEMS
+  from unrealnas_jax.methods.unrolled import HVP
+  from unrealnas_jax.optimizers import SCHEDULES
   from unrealnas_jax.spaces import SPACES
+  from unrealnas_jax.stems import STEMS
 
   return {
     'source.name': _one_of(SOURCES),
     'method.name': _one_of(METHODS),
-    'method.arch_clip': _NOT_NEGATIVE,
-    'method.warmup_epochs': _whole(0),
+    'method.hvp': _one_of(HVP),
     'search.space': _one_of(SPACES),
+    'search.stem': _one_of(STEMS),
     'retrain.stem': _one_of(STEMS),
+    'search.lr_schedule': _one_of(SCHEDULES),
+    'retrain.lr_schedule': _one_of(SCHEDULES),
+    'data.uncertain': _one_of(POLICIES),
   }
 
 

@@ -17,7 +17,8 @@ class Run(NamedTuple):
   name: of the folder. config, result: as their JSON files, flat: {'search.epochs': 50}.
   environment: as its JSON file.
   series: phase -> name -> (steps [N], values [N], NaN where there is none).
-  weights: kind of cell -> (epochs [T], mixing weights [T, E, O] at their ends).
+  weights: kind of cell -> (epochs [T] from 1 on over all stages, mixing weights [T, E, O] at
+    their ends).
   samples: (images uint8, labels).
   """
 
@@ -93,7 +94,7 @@ def _weights(lines):
   told = [line for line in lines if 'weights' in line]
   found = {}
   for kind, last in told[-1]['weights'].items() if told else ():
-    tables = [(line['epoch'], np.array(line['weights'].get(kind, []))) for line in told]
+    tables = [(n, np.array(line['weights'].get(kind, []))) for n, line in enumerate(told, 1)]
     tables = [(epoch, table) for epoch, table in tables if table.shape == np.shape(last)]
     epochs, stack = zip(*tables, strict=True)
     found[kind] = np.array(epochs), np.stack(stack)

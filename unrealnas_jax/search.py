@@ -19,17 +19,19 @@ from unrealnas_jax import (
   optimizers,
   parallel,
   samples,
+  stages,
   supernet,
 )
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import augment, batches
-from unrealnas_jax.methods import METHODS
+from unrealnas_jax.methods import METHODS, alphas
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
 MOST_SKIPS = 0.5  # of a normal cell's operations; DARTS cells with more train poorly
 MOST_NONE = 0.5  # of the mixing weights
 WEIGHT_DIGITS = 5  # decimals of the mixing weights in metrics.jsonl
+UNLIMITED_SKIPS = 8  # config.method.max_skips that limits nothing
 
 
 class Search(NamedTuple):
@@ -39,59 +41,87 @@ class Search(NamedTuple):
   plan: loop.Plan
   net: supernet.Net
   method: Any
-  source: data.Source
+  source: data.Source | None = None
 
 
 def run(config, dataset, workdir):
-  """Searches, or goes on with the search in workdir: (Genotype, facts for result.json).
+  """Searches, or goes on with the search in workdir: (genotype, facts for result.json).
 
   dataset: as for `prepare`. Writes genotype.json, samples.npz, metrics.jsonl and
-    checkpoints/search to workdir.
+  checkpoints/search to workdir, and for each of several stages checkpoints/search_1 and so on.
   Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  key, plan, net, method, source = prepare(config, dataset)
-  samples.write(workdir, jax.random.fold_in(key, 3), source)
-  state, seconds = loop.run(plan, key, config, workdir)
-  genotype = method.decode(_params_key(key), state, net=net, hp=config.method)
+  weights, seconds, steps = None, 0.0, 0
+  for number, stage in enumerate(stages.configs(config)):
+    search = prepare(stage, dataset, number, stages.phases(config)[number], weights)
+    samples.write(workdir, jax.random.fold_in(search.key, 3), search.source)
+    state, spent = loop.run(search.plan, search.key, stage, workdir)
+    weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
+    seconds, steps = seconds + spent, steps + search.plan.steps
+  genotype = _decode(search, state, stage)
   if parallel.is_primary():
     metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
-  return genotype, {'search_seconds': seconds, 'search_steps': plan.steps}
+  facts = {'search_seconds': seconds, 'search_steps': steps}
+  return genotype, facts | _ladder(search.net.space, weights, stage)
 
 
-def prepare(config, dataset, plain=False):
-  """The Search of a config; nothing is computed yet.
+def prepare(config, dataset, number=0, phase='search', weights=None, plain=False):
+  """The Search of the config of a stage; nothing is computed yet.
 
   dataset: the real images, of which only training images are looked at; None if the source needs
-    none.
+    none. number, phase: of the stage; weights: those that the stage before ended with.
   """
   source, hp = data.make_source(config, dataset), config.search
-  net, method = make_net(config, source, plain), METHODS[config.method.name]
-  halves = batches.split_halves(source.examples, hp.train_portion)
+  net, method = make_net(config, source, weights, plain), METHODS[config.method.name]
+  halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
-  tx = make_optimizers(config, epoch_steps)
-  key = jax.random.key(config.seed)
+  tx, key = make_optimizers(config, epoch_steps), _key(config, number)
   plan = loop.Plan(
-    phase='search',
+    phase=phase,
     steps=hp.epochs * epoch_steps,
     epoch_steps=epoch_steps,
     per_call=hp.steps_per_call,
     init=functools.partial(init_state, key, config, net, method, tx),
     step=parallel.pmap_step(make_step(config, source, net, method, tx)),
     batches=functools.partial(_batches, config, source, halves),
-    learning_rate=optimizers.cosine_by_epoch(hp.lr, hp.lr_end, hp.epochs, epoch_steps),
+    learning_rate=optimizers.learning_rate(hp, epoch_steps),
     end_of_epoch=_end_of_epoch(config, key, source, net, method, halves[1]),
   )
   return Search(key, plan, net, method, source)
 
 
-def make_net(config, source, plain=False):
-  """The supernet of config.search for a source's images, averaging over devices."""
-  return _make_net(config, source.classes, source.shape[-1], plain)
+def _key(config, number):
+  """The key of a stage."""
+  key = jax.random.key(config.seed)
+  return jax.random.fold_in(key, number) if number else key
 
 
-def _make_net(config, classes, image_channels, plain=False):
-  return supernet.make(
+def _decode(search, state, config):
+  return search.method.decode(_params_key(search.key), state, net=search.net, hp=config.method)
+
+
+def _ladder(space, weights, config):
+  """For result.json the genotypes that a limit on identities has passed, if there is one."""
+  if config.method.max_skips == UNLIMITED_SKIPS:
+    return {}
+  ladder = alphas.skip_ladder(space, weights)
+  texts = {len(space.skips(genotype)): genotypes.to_text(genotype) for genotype in ladder}
+  return {'max_skips': config.method.max_skips, 'genotype_by_skips': texts}
+
+
+def make_net(config, source, weights=None, plain=False):
+  """The supernet of config.search for a source's images, averaging over devices.
+
+  weights: of the stage before, if config.search.kept_ops leaves only the strongest operations
+  """
+  return _make_net(config, source.classes, source.shape[-1], weights, plain)
+
+
+def _make_net(config, classes, image_channels, weights=None, plain=False):
+  count, method = config.search.kept_ops, METHODS[config.method.name]
+  kept = alphas.strongest(weights, count) if count and weights else None
+  net = supernet.make(
     supernet.Shape(
       space=SPACES[config.search.space],
       channels=config.search.channels,
@@ -100,12 +130,15 @@ def _make_net(config, classes, image_channels, plain=False):
       image_channels=image_channels,
       dtype=config.dtype,
       axis_name=parallel.AXIS,
+      stem=config.search.stem,
       plain=plain,
       affine=config.search.affine,
       partial=config.search.partial_channels,
-      sparse=METHODS[config.method.name].SPARSE,
+      sparse=method.SPARSE or kept is not None,
+      skip_dropout=config.method.skip_dropout > 0,
     )
   )
+  return net._replace(kept=kept)
 
 
 def make_optimizers(config, epoch_steps):
@@ -115,6 +148,7 @@ def make_optimizers(config, epoch_steps):
     arch=optimizers.adam(config.method),
     epoch_steps=epoch_steps,
     steps=config.search.epochs * epoch_steps,
+    unrolled=optimizers.sgd(config.search, epoch_steps, clip=False),
   )
 
 
@@ -166,7 +200,24 @@ def restore_genotype(workdir, config):
   config: of that run. Neither its data is read nor its workdir changed.
   Raises ValueError: it has no checkpoint of a search, or they are at fault.
   """
-  method, key, net = METHODS[config.method.name], jax.random.key(config.seed), None
+  genotype = weights = None
+  for number, stage in enumerate(stages.configs(config)):
+    phase = stages.phases(config)[number]
+    restored = _restore_stage(workdir, stage, number, phase, weights)
+    if restored is None:
+      break
+    search, step, state = restored
+    weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
+    logging.info('The genotype is that of step %d of the %s in %s', step, phase, workdir)
+    genotype = _decode(search, state, stage)
+  if genotype is None:
+    raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
+  return genotype
+
+
+def _restore_stage(workdir, config, number, phase, weights):
+  """(Search without a plan, step, state) of a stage's newest checkpoint, or None."""
+  method, key, net = METHODS[config.method.name], _key(config, number), None
 
   def make_like(stored):
     # How many classes and channels there are only the data says, and the stored weights do.
@@ -174,16 +225,12 @@ def restore_genotype(workdir, config):
     if not classifier or not stem:
       raise ValueError(f'genotype={str(workdir)!r}: its checkpoint is none of a supernet')
     nonlocal net
-    net = _make_net(config, classifier[0], stem[2])
+    net = _make_net(config, classifier[0], stem[2], weights)
     tx = make_optimizers(config, epoch_steps=1)
     return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
 
-  restored = checkpoint.read_newest(workdir, 'search', make_like)
-  if restored is None:
-    raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
-  step, state = restored
-  logging.info('The genotype is that of step %d of the search in %s', step, workdir)
-  return method.decode(_params_key(key), state, net=net, hp=config.method)
+  restored = checkpoint.read_newest(workdir, phase, make_like)
+  return restored and (Search(key, None, net, method), *restored)
 
 
 def _batches(config, source, halves, steps):

@@ -21,7 +21,9 @@ class Net(NamedTuple):
   init: key -> (params, stats), stats being the running statistics of batch norm
   apply: (params, stats, weights, images [B, H, W, C], train) -> (logits [B, K] float32, new stats)
   loss: (params, stats, weights, images, labels) -> (objective.loss, (new stats, logits)),
-    in training mode; labels: [B] classes, or multi-hot [B, K]
+    in training mode; labels: [B] classes, or multi-hot [B, K]. With twice=True jax.jvp can be taken
+    of its gradient with respect to the weights.
+  kept: {kind: bool [E, O]}, the operations that are left to each edge; None for all
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
   shape.skip_dropout is set, loss also takes dropout=(key, rate).
   """
@@ -30,6 +32,7 @@ class Net(NamedTuple):
   init: Callable
   apply: Callable
   loss: Callable
+  kept: dict | None = None
 
 
 class Shape(NamedTuple):
@@ -39,6 +42,7 @@ class Shape(NamedTuple):
   cells: their number, of NAS-Bench-201 in each of the three stages.
   dtype: of the activations; parameters, statistics and logits stay float32.
   axis_name: the axis of the devices that a batch is spread over, None for one device.
+  stem: a key of STEMS, for spaces on the skeleton of DARTS.
   plain: as in layers.Mode; affine, partial, sparse, skip_dropout: as in mixed.Form.
   """
 
@@ -49,6 +53,7 @@ class Shape(NamedTuple):
   image_channels: int
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  stem: str = 'cifar'
   plain: bool = False
   affine: bool = False
   partial: int = 1
@@ -66,8 +71,8 @@ def make(shape):
   """The supernet of a Shape."""
   apply = functools.partial(_apply, shape)
 
-  def loss(params, stats, weights, images, labels, dropout=None):
-    logits, stats = apply(params, stats, weights, images, train=True, dropout=dropout)
+  def loss(params, stats, weights, images, labels, dropout=None, twice=False):
+    logits, stats = apply(params, stats, weights, images, train=True, dropout=dropout, twice=twice)
     return objective.loss(logits, labels), (stats, logits)
 
   return Net(shape.space, functools.partial(_init, shape), apply, loss)
@@ -86,8 +91,8 @@ def _init_by(shape, draw):
   return params | {'classifier': classifier}, stats
 
 
-def _apply(shape, params, stats, weights, images, train, dropout=None):
-  mode = layers.Mode(train, shape.axis_name, shape.plain)
+def _apply(shape, params, stats, weights, images, train, dropout=None, twice=False):
+  mode = layers.Mode(train, shape.axis_name, shape.plain, twice)
   features, stats = shape.space.skeleton.apply(
     shape, mode, params, stats, weights, images.astype(shape.dtype), dropout
   )

@@ -8,7 +8,6 @@ import pytest
 from unrealnas_jax.data.batches import (
   draw_batches,
   eval_batches,
-  split_halves,
   steps_per_epoch,
   train_batches,
 )
@@ -16,7 +15,7 @@ from unrealnas_jax.data.batches import (
 INDICES = np.arange(100, 123)  # 23 images: five batches of four, three images left over
 
 
-def read(indices):
+def read(indices, numbers=None):
   """Images whose pixels say which they are."""
   image = np.broadcast_to(indices[:, None, None, None], (len(indices), 2, 2, 1))
   return {'index': indices.astype(np.int32), 'image': image.astype(np.float32)}
@@ -39,23 +38,6 @@ def draw(steps, seed=2, **options):
 
 
 STREAMS = pytest.mark.parametrize('stream', [train, draw])
-
-
-@pytest.mark.parametrize(
-  ('size', 'portion', 'count'), [(50_000, 0.5, 25_000), (7, 0.5, 3), (10, 0.29, 2), (2, 0.5, 1)]
-)
-def test_halves_are_split_by_position(size, portion, count):
-  weights, arch = split_halves(size, portion)
-  np.testing.assert_array_equal(weights, np.arange(count))
-  np.testing.assert_array_equal(arch, np.arange(count, size))
-
-
-@pytest.mark.parametrize(('size', 'portion'), [(10, 0), (10, 1), (10, -0.5), (10, 1.5), (1, 0.5)])
-def test_an_empty_half_is_refused(size, portion):
-  with pytest.raises(
-    ValueError, match=rf'search\.train_portion = {portion} leaves -?\d+ of {size}'
-  ):
-    split_halves(size, portion)
 
 
 def test_an_epoch_shows_each_image_at_most_once():
@@ -170,7 +152,7 @@ def test_processes_share_an_evaluation():
 def test_reads_ahead_but_not_far():
   seen = []
 
-  def slow_read(indices):
+  def slow_read(indices, numbers):
     seen.append(threading.current_thread())
     return read(indices)
 
@@ -187,7 +169,7 @@ def test_reads_ahead_but_not_far():
 
 
 def test_an_error_of_the_reader_arrives():
-  def broken(indices):
+  def broken(indices, numbers):
     raise ValueError('bad file')
 
   with pytest.raises(ValueError, match='bad file'):
@@ -201,3 +183,39 @@ def test_independent_of_how_fast_it_is_taken():
     time.sleep(0.01)
     slow.append(batch)
   np.testing.assert_array_equal(rows(slow), rows(train(range(8))))
+
+
+@pytest.mark.parametrize('batches', [train_batches, draw_batches])
+def test_each_reading_of_an_image_has_another_number(batches):
+  def numbers(steps, seed=2, **options):
+    def read(indices, numbers):
+      assert numbers.dtype == np.uint32
+      return {'numbers': numbers}
+
+    return np.stack([b['numbers'] for b in batches(read, INDICES, 4, seed, steps, **options)])
+
+  whole = numbers(range(12))
+  assert len(np.unique(whole)) == 48
+  # A run that goes on, several steps a call, and two processes see the same.
+  np.testing.assert_array_equal(numbers(range(5, 12)), whole[5:])
+  np.testing.assert_array_equal(numbers(range(12), per_call=3).reshape(12, 4), whole)
+  parts = [numbers(range(12), part=(process, 2)) for process in (0, 1)]
+  np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+  assert not np.isin(numbers(range(12), seed=3), whole).any()
+
+
+def test_the_two_streams_of_a_search_have_numbers_of_their_own():
+  def read(indices, numbers):
+    return {'numbers': numbers}
+
+  streams = (batches(read, INDICES, 4, 2, range(5)) for batches in (train_batches, draw_batches))
+  one, other = ({n for batch in stream for n in batch['numbers']} for stream in streams)
+  assert not one & other
+
+
+def test_evaluation_sees_no_random_views():
+  def read(*arguments):
+    assert len(arguments) == 1
+    return {'index': arguments[0]}
+
+  assert len(list(eval_batches(read, INDICES, 4))) == 6

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
+from data_config import data_config
 from sklearn.datasets import load_digits
 
 from unrealnas_jax.data import datasets
 from unrealnas_jax.data.split import in_memory
 
 
-def config(path='digits', size=0):
-  return ConfigDict({'path': path, 'tfds_dir': '', 'size': size})
+def config(path='digits', **changes):
+  return data_config(path, **changes)
 
 
 def all_of(split):
@@ -83,7 +83,7 @@ def test_a_constant_channel_can_be_divided_by(value):
 @pytest.mark.parametrize('path', ['', 'cifar10', 'digits.np', 'tfds:', 'DIGITS'])
 def test_unknown_path_lists_the_kinds(path):
   with pytest.raises(
-    ValueError, match=r"data\.path = .*allowed: 'digits', .*npz.*, or 'tfds:NAME'"
+    ValueError, match=r"data\.path = .*allowed: 'digits', .*npz.*, a folder .*, or 'tfds:NAME'"
   ):
     datasets.load(config(path))
 

@@ -3,16 +3,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
+from data_config import data_config as config
 
 from unrealnas_jax.data import datasets, npz
 
 CIFAR = pathlib.Path(__file__).parents[3] / 'shared' / 'data' / 'cifar10_10k.npz'
 MULTI_HOT = np.array([[1, 0, 0], [0, 1, -1], [1, 1, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0]])
-
-
-def config(path, size=0):
-  return ConfigDict({'path': str(path), 'tfds_dir': '', 'size': size})
 
 
 def arrays(**changes):

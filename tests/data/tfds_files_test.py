@@ -7,10 +7,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
+from data_config import data_config
 from PIL import Image
+from tfds_writer import encoded, write
 
-from unrealnas_jax.data import datasets, real
+from unrealnas_jax.data import datasets, real, tfds_files
 from unrealnas_jax.data.batches import train_batches
 from unrealnas_jax.data.tfds_files import prepare_command
 
@@ -19,39 +20,8 @@ ANY_SIZE = tfds.features.Image(shape=(None, None, 3))
 THREE = tfds.features.ClassLabel(num_classes=3)
 
 
-def config(path, data_dir, size=0):
-  return ConfigDict({'path': path, 'tfds_dir': str(data_dir), 'size': size})
-
-
-def encoded(image, kind='PNG'):
-  """The bytes of a file of image [H, W] or [H, W, C]: given so, TFDS needs no TensorFlow."""
-  file = io.BytesIO()
-  Image.fromarray(image).save(file, kind)
-  return file.getvalue()
-
-
-def write(data_dir, splits, features, supervised=None):
-  """Prepares data set 'tiny' as TFDS does; splits: name -> list of examples."""
-  tfds.disable_progress_bar()
-
-  class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    VERSION = tfds.core.Version('1.2.0')
-
-    def _info(self):
-      return tfds.core.DatasetInfo(
-        builder=self,
-        features=tfds.features.FeaturesDict(features),
-        supervised_keys=supervised,
-        disable_shuffling=True,
-      )
-
-    def _split_generators(self, dl_manager):
-      return {name: self._generate_examples(examples) for name, examples in splits.items()}
-
-    def _generate_examples(self, examples):
-      yield from enumerate(examples)
-
-  Tiny(data_dir=str(data_dir), file_format='array_record').download_and_prepare()
+def config(path, data_dir, **changes):
+  return data_config(path, tfds_dir=str(data_dir), **changes)
 
 
 def pictures(count, shape=(6, 5, 3), seed=0):
@@ -104,9 +74,10 @@ def test_tensorflow_is_never_imported(tiny):
   code = f"""
 import sys
 import numpy as np
-from ml_collections import ConfigDict
+from configs import default
 from unrealnas_jax.data import datasets
-config = ConfigDict({{'path': 'tfds:tiny', 'tfds_dir': {str(tiny)!r}, 'size': 4}})
+config = default.get_config('laptop').data
+config.update(path='tfds:tiny', tfds_dir={str(tiny)!r}, size=4)
 dataset = datasets.load(config)
 assert dataset.test.read(np.arange(9))['image'].shape == (9, 4, 4, 3)
 assert 'tensorflow_datasets' in sys.modules
@@ -283,6 +254,34 @@ def test_unusable_data_set(tmp_path, sizes, features, message):
   write(tmp_path, splits, features)
   with pytest.raises(ValueError, match=message):
     datasets.load(config('tfds:tiny', tmp_path))
+
+
+def test_validation_serves_where_test_images_are_not_labelled(tmp_path):
+  """As ImageNet's are not."""
+  hidden = [{**x, 'label': -1} for x in examples(pictures(3))]
+  shown = examples(pictures(4, seed=1))
+  splits = {'train': examples(pictures(6)), 'validation': shown, 'test': hidden}
+  write(tmp_path, splits, {'image': COLOUR, 'label': THREE})
+  dataset = datasets.load(config('tfds:tiny', tmp_path))
+  np.testing.assert_array_equal(dataset.test.read(np.arange(4))['image'], pictures(4, seed=1))
+
+
+def test_test_images_serve_where_they_are_labelled(tmp_path):
+  splits = {name: examples(pictures(3, seed=n)) for n, name in enumerate(('train', 'test'))}
+  splits['validation'] = examples(pictures(5, seed=2))
+  write(tmp_path, splits, {'image': COLOUR, 'label': THREE})
+  dataset = datasets.load(config('tfds:tiny', tmp_path))
+  np.testing.assert_array_equal(dataset.test.read(np.arange(3))['image'], pictures(3, seed=1))
+
+
+def test_labels_of_a_split_alone(tmp_path, monkeypatch):
+  """All of them in order, in parts, and read once."""
+  monkeypatch.setattr(tfds_files, 'LABELS_AT_ONCE', 4)
+  splits = {'train': examples(pictures(10)), 'test': examples(pictures(3))}
+  write(tmp_path, splits, {'image': COLOUR, 'label': THREE})
+  dataset = datasets.load(config('tfds:tiny', tmp_path))
+  np.testing.assert_array_equal(dataset.train.labels(), np.arange(10) % 3)
+  assert dataset.train.labels() is dataset.train.labels()
 
 
 def test_test_split_without_labels(tmp_path):

@@ -24,8 +24,8 @@ from unrealnas_jax.supernet import Net
 # Two devices with two examples each; means 4 and 1. An image is right where it is positive.
 VAL = jnp.array([[1.0, 5], [4, 6]]), jnp.zeros((2, 2), jnp.int32)
 TRAIN = jnp.array([[-2.0, 2], [1, 3]]), jnp.zeros((2, 2), jnp.int32)
-TX = optimizers.Optimizers(weights=optax.sgd(0.1), arch=optax.sgd(0.5), epoch_steps=4)
-HP = ConfigDict({'warmup_epochs': 0})
+TX = optimizers.Optimizers(weights=optax.sgd(0.1), arch=optax.sgd(0.5), epoch_steps=4, steps=8)
+HP = ConfigDict({'warmup_epochs': 0, 'order': 1})
 
 
 def loss(params, stats, weights, images, labels, dropout=None):
@@ -125,7 +125,7 @@ def test_darts_steps_the_architecture_first_and_the_weights_under_the_new_one():
 def test_the_architecture_rests_while_it_warms_up():
   """Step 7 is in the second epoch of 4 steps, step 8 in the third."""
   for warmup, moves in ((1, True), (2, False)):
-    hp = ConfigDict({'warmup_epochs': warmup})
+    hp = ConfigDict({'warmup_epochs': warmup, 'order': 1})
     step = functools.partial(darts.step, None, net=NET, tx=TX, hp=hp)
     after, metrics = on_devices(step, state(), TRAIN, VAL)
     assert np.any(after.arch['normal'] != 0) == moves
@@ -136,7 +136,7 @@ def test_the_architecture_rests_while_it_warms_up():
 
 def test_darts_starts_near_equal_weights():
   arch = darts.init(jax.random.key(0), net=tiny.net(), hp=None)
-  for kind, weights in darts.weights(arch, net=None, hp=None).items():
+  for kind, weights in darts.weights(arch, net=tiny.net(), hp=None).items():
     assert 0.7e-3 < arch[kind].std() < 1.4e-3
     np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-6)
     np.testing.assert_allclose(weights, 1 / 4, atol=2e-3)

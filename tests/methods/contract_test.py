@@ -9,8 +9,7 @@ import pytest
 import tiny
 
 from configs import default
-from unrealnas_jax import genotype, optimizers
-from unrealnas_jax.methods import METHODS
+from unrealnas_jax import genotype, methods, optimizers
 from unrealnas_jax.parallel import AXIS
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
@@ -20,9 +19,11 @@ CONFIG = default.get_config('paper')
 HP = CONFIG.method
 HP.random.cells = 2
 STEPS = 80
-TX = optimizers.Optimizers(
-  optimizers.sgd(CONFIG.search, epoch_steps=1000), optimizers.adam(HP), epoch_steps=5, steps=STEPS
-)
+SECOND_ORDER = HP.copy_and_resolve_references()
+SECOND_ORDER.order = 2
+METHODS = methods.METHODS | {'darts_second_order': methods.METHODS['darts']}
+SGD = functools.partial(optimizers.sgd, CONFIG.search, epoch_steps=1000)
+TX = optimizers.Optimizers(SGD(), optimizers.adam(HP), 5, STEPS, unrolled=SGD(clip=False))
 NETS = {
   'darts': {},
   'nasbench201': {'space': SPACES['nasbench201'], 'cells': 1},
@@ -63,10 +64,11 @@ def batches(devices):
 def make_step(name, space):
   """(step for all devices at once that raises where they would not agree, list of its traces)."""
   traces = []
+  hp = SECOND_ORDER if name == 'darts_second_order' else HP
 
   def step(key, state, train, val):
     traces.append(1)
-    return METHODS[name].step(key, state, train, val, net=make_net(name, space), tx=TX, hp=HP)
+    return METHODS[name].step(key, state, train, val, net=make_net(name, space), tx=TX, hp=hp)
 
   step = jax.vmap(step, axis_name=AXIS, in_axes=(None, None, 0, 0), out_axes=(None, None))
   return tiny.quick_jit(step), traces

@@ -5,6 +5,7 @@ random from fold_in(key, index)) and enter it in SOURCES; the contract test then
 """
 
 from unrealnas_jax.data import noise, random_labels, real
+from unrealnas_jax.data.halves import draw_halves, split_halves
 from unrealnas_jax.data.source import Source
 from unrealnas_jax.data.split import Dataset
 
@@ -18,3 +19,16 @@ def make_source(config, dataset: Dataset | None = None) -> Source:
   if name not in SOURCES:
     raise ValueError(f'source.name = {name!r}; allowed: {", ".join(sorted(SOURCES))}')
   return SOURCES[name](config, dataset)
+
+
+def make_halves(config, examples: int, dataset: Dataset | None = None):
+  """Indices (weights half, architecture half) of a source's examples, as config.search says.
+
+  Of a subset of real images both halves hold the classes as the whole does, by their true labels.
+  Raises ValueError: one half would be empty.
+  """
+  hp = config.search
+  if hp.subset == 1:
+    return split_halves(examples, hp.train_portion)
+  labels = None if config.source.name in IMAGELESS else dataset.train.labels()
+  return draw_halves(examples, hp.train_portion, hp.subset, config.seed, labels)

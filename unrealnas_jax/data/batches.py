@@ -5,30 +5,15 @@ that a resume needs: a run that starts at step n asks for steps from n.
 """
 
 import functools
-import math
 from collections.abc import Callable, Iterator
 
 import grain
 import numpy as np
 
-Read = Callable[[np.ndarray], dict[str, np.ndarray]]
+Read = Callable[..., dict[str, np.ndarray]]
 
 # Named children of the seed, so that two streams with one seed have nothing in common.
-_EPOCHS, _DRAWS = 0, 1
-
-
-def split_halves(size: int, portion: float) -> tuple[np.ndarray, np.ndarray]:
-  """Indices (weights half, architecture half): the first floor(portion * size), and the rest.
-
-  As DARTS splits: by position, without shuffling. Raises ValueError: one half would be empty.
-  """
-  count = math.floor(portion * size)
-  if not 0 < count < size:
-    raise ValueError(
-      f'search.train_portion = {portion} leaves {count} of {size} training images for the weights '
-      f'and {size - count} for the architecture; allowed: between 0 and 1, at least one image each'
-    )
-  return np.arange(count), np.arange(count, size)
+_EPOCHS, _DRAWS, _EPOCH_VIEWS, _DRAW_VIEWS = range(4)
 
 
 def steps_per_epoch(indices: np.ndarray, batch: int, key: str) -> int:
@@ -56,7 +41,8 @@ def train_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
   """Shuffled epochs over indices, each without its incomplete last batch.
 
-  read:     indices [N] -> arrays [N, ...], such as Source.read
+  read:     (indices [N], numbers [N]) -> arrays [N, ...], such as Source.read; each time an image
+            is read it gets another random number, for random views
   batch:    global batch size, that of all processes together
   steps:    range(start, stop) of global steps; epoch = step // steps_per_epoch
   key:      the config key of `batch`, for errors
@@ -76,7 +62,7 @@ def train_batches(
     epoch, i = divmod(step, epoch_steps)
     return order(epoch)[i * batch : (i + 1) * batch]
 
-  return _read_ahead(read, rows, steps, per_call, part)
+  return _read_ahead(read, (rows, _numbers(seed, _EPOCH_VIEWS, batch)), steps, per_call, part)
 
 
 def draw_batches(
@@ -100,7 +86,7 @@ def draw_batches(
     generator = np.random.default_rng((seed, _DRAWS, step))
     return generator.choice(indices, batch, replace=False)
 
-  return _read_ahead(read, rows, steps, per_call, part)
+  return _read_ahead(read, (rows, _numbers(seed, _DRAW_VIEWS, batch)), steps, per_call, part)
 
 
 def eval_batches(
@@ -119,9 +105,19 @@ def eval_batches(
   def rows(step):
     return indices[np.where(positions(step) < size, positions(step), 0)]
 
-  for step, arrays in zip(steps, _read_ahead(read, rows, steps, 0, part), strict=True):
+  for step, arrays in zip(steps, _read_ahead(read, (rows,), steps, 0, part), strict=True):
     mask = (positions(step) < size).astype(np.float32)
     yield {**arrays, 'mask': _part(mask, part)}
+
+
+def _numbers(seed, stream, batch):
+  """step -> a random number for each image of its batch, uint32 [batch]"""
+
+  def numbers(step):
+    generator = np.random.default_rng((seed, stream, step))
+    return generator.integers(2**32, size=batch, dtype=np.uint32)
+
+  return numbers
 
 
 def _part(rows, part):
@@ -132,17 +128,20 @@ def _part(rows, part):
   return rows[process * share : (process + 1) * share]
 
 
-def _read_ahead(read, rows, steps, per_call, part):
-  """Iterates over what `read` gives for rows(step); a thread stays two items ahead."""
+def _read_ahead(read, draws, steps, per_call, part):
+  """Iterates over what `read` gives for what the draws give for a step; a thread stays two ahead.
+
+  draws: for each argument of `read` a function step -> [B]
+  """
   assert steps.step == 1, steps
   starts = steps[:: per_call or 1]
 
   def item(start):
+    of_call = range(start, min(start + (per_call or 1), steps.stop))
+    arrays = read(*(np.concatenate([_part(draw(n), part) for n in of_call]) for draw in draws))
     if not per_call:
-      return read(_part(rows(start), part))
-    calls = [_part(rows(step), part) for step in range(start, min(start + per_call, steps.stop))]
-    arrays = read(np.concatenate(calls))
-    return {k: v.reshape(len(calls), -1, *v.shape[1:]) for k, v in arrays.items()}
+      return arrays
+    return {k: v.reshape(len(of_call), -1, *v.shape[1:]) for k, v in arrays.items()}
 
   items = grain.MapDataset.source(starts).map(item)
   # One thread: rows() may be called from one place only, and two cores leave no room for more.

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from unrealnas_jax.data.images import resize_all
 from unrealnas_jax.data.split import Labels, Split, in_memory
 
 
@@ -17,13 +16,12 @@ def read(data_config) -> tuple[str, Split, Split, Labels]:
 
   digits = load_digits()
   images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-  images = resize_all(images, data_config.size)
   labels = digits.target
   test = held_out(labels)
   return (
     'digits',
-    in_memory(images[~test], labels[~test]),
-    in_memory(images[test], labels[test]),
+    in_memory(images[~test], labels[~test], data_config),
+    in_memory(images[test], labels[test], data_config),
     Labels(10),
   )
 

@@ -20,7 +20,8 @@ def make(config, dataset=None) -> Source:
       raise ValueError(f'source.{key} = {config.source[key]}; allowed: whole numbers from 1')
   shape = (size, size, channels)
 
-  def read(indices):
+  def read(indices, numbers=None):
+    del numbers
     return {'index': np.asarray(indices, np.int32)}
 
   def fn(key, batch):

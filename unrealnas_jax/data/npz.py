@@ -6,7 +6,6 @@ import zlib
 
 import numpy as np
 
-from unrealnas_jax.data.images import resize_all
 from unrealnas_jax.data.split import MISSING, Labels, Split, in_memory
 
 KEYS = ('x_train', 'y_train', 'x_test', 'y_test')
@@ -48,8 +47,8 @@ def read(data_config) -> tuple[str, Split, Split, Labels]:
     order = np.random.default_rng(0).permutation(len(y_train))
     x_train, y_train = x_train[order], y_train[order]
   name = os.path.basename(path).removesuffix('.npz')
-  train = in_memory(resize_all(x_train, data_config.size), y_train)
-  test = in_memory(resize_all(x_test, data_config.size), y_test)
+  train = in_memory(x_train, y_train, data_config)
+  test = in_memory(x_test, y_test, data_config)
   return name, train, test, labels
 
 

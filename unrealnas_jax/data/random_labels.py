@@ -17,13 +17,13 @@ def make(config, dataset: Dataset) -> Source:
     raise ValueError(f'source.classes = {classes}; allowed: whole numbers from 1')
   source = real.make(config, dataset)
 
-  def read(indices):
-    batch = source.read(indices)
+  def read(indices, numbers=None):
+    batch = source.read(indices, numbers)
     del batch['label']  # the true label is never shown to the search
     return batch
 
   def fn(key, batch):
-    images = real.standardise(batch['image'], dataset.mean, dataset.std)
+    images = real.images(dataset, batch)
 
     def label(index):
       _, label_key = example_keys(key, index)

@@ -14,7 +14,10 @@ class Source(NamedTuple):
   examples:  number of different images
   shape:     (H, W, C)
   classes:   number of classes, or of labels where an image can have several
-  read:      host: indices int [N] -> numpy arrays [N, ...], with 'index' int32 [N] among them
+  read:      host: (indices int [N], numbers uint32 [N] or None) -> numpy arrays [N, ...], with
+             'index' int32 [N] among them; numbers: what random views of stored images are drawn
+             from, another one each time in training, None where an image must be the same each
+             time; a source that makes its own images has no use for them
   fn:        device, pure: (key, batch of read) -> (images [B, H, W, C] float32, standardised,
              labels int32, [B] classes or multi-hot [B, classes]); everything random comes from
              fold_in(key, index), so an example is the same on any number of devices, in any batch
@@ -26,7 +29,7 @@ class Source(NamedTuple):
   examples: int
   shape: tuple[int, int, int]
   classes: int
-  read: Callable[[np.ndarray], dict[str, np.ndarray]]
+  read: Callable[..., dict[str, np.ndarray]]
   fn: Callable[[jax.Array, dict], tuple[jax.Array, jax.Array]]
   pad_value: np.ndarray
 

@@ -1,44 +1,64 @@
-"""Any image-classification data set of TensorFlow Datasets, read from its array_record files.
+"""Any image-classification data set of TensorFlow Datasets, and CheXpert, from array_record files.
 
 Reading needs no TensorFlow; preparing the files does, once (`prepare_command`).
 """
 
+import functools
 import io
 import json
 import shlex
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from absl import logging
 
-from unrealnas_jax.data.images import resize
+from unrealnas_jax.data import chexpert
+from unrealnas_jax.data.images import MODES, make_decoder
 from unrealnas_jax.data.split import Labels, Split
 
-_MODES = {1: 'L', 3: 'RGB'}  # Pillow's modes by number of channels
+LABELS_AT_ONCE = 1000  # records that are held in memory while only their labels are wanted
+
+
+class Target(NamedTuple):
+  """The feature that images are labelled by.
+
+  key: of the feature; labels: what it can hold.
+  convert: what the records hold under `key`, [N, ...] -> labels int32 [N] or [N, K]; raises
+    ValueError: they are none
+  """
+
+  key: str
+  labels: Labels
+  convert: Callable
+
+
+class Unlabelled(ValueError):
+  """An image has no label that can be used."""
 
 
 def read(data_config) -> tuple[str, Split, Split, Labels]:
   """(name, train, test, labels) of data.path = 'tfds:NAME[/CONFIG][:VERSION]'.
 
   Images are read from disk and decoded when asked for. The test images are those of the split
-  'test', or 'validation' where there is no 'test'.
+  'test', or of 'validation' where there is no 'test' or its images are not labelled, as ImageNet's.
+
+  Labels are a class label, or the observations of CheXpert by data.uncertain.
 
   Raises ValueError: not prepared (names the command that does it), no 'train' or test split, no
-  image or no class label, grey or colour images of 8 bits only, sizes differ while data.size = 0.
+  image or no label, grey or colour images of 8 bits only, sizes differ while data.size = 0.
   """
   name = data_config.path.removeprefix('tfds:')
   builder = _builder(name, data_config.tfds_dir)
   splits = _split_names(name, builder.info.splits)
-  image, label = _features(name, builder.info)
+  image, target = _features(name, builder.info, data_config.uncertain)
   shape = builder.info.features[image].shape
   if data_config.size == 0 and None in shape:
     found = f'images of different sizes, {list(shape)}'
     raise _error(name, f'{found}, with data.size = 0', 'data.size > 0, to which they are resized')
-  classes = builder.info.features[label].num_classes
-  train, test = (
-    _split(name, _source(name, builder, split, image), image, label, classes, data_config.size)
-    for split in splits
-  )
-  return builder.info.full_name, train, test, Labels(classes)
+  train, *tests = (_split(name, builder, split, image, target, data_config) for split in splits)
+  test = tests[0] if len(tests) == 1 or _is_labelled(tests[0]) else tests[1]
+  return builder.info.full_name, train, test, target.labels
 
 
 def prepare_command(name: str, data_dir: str) -> str:
@@ -78,24 +98,33 @@ def _builder(name, data_dir):
 
 
 def _split_names(name, splits):
-  """('train', 'test'), or ('train', 'validation')."""
-  test = next((split for split in ('test', 'validation') if split in splits), None)
-  if 'train' not in splits or test is None:
+  """'train', then 'test' or 'validation' or both."""
+  names = [split for split in ('train', 'test', 'validation') if split in splits]
+  if 'train' not in names or len(names) == 1:
     found = f'the splits {", ".join(sorted(splits)) or "(none)"}'
     raise _error(name, found, "a 'train' split, and a 'test' or 'validation' split")
-  for split in ('train', test):
+  for split in names:
     if splits[split].num_examples == 0:
       raise _error(name, f'no image in split {split!r}', 'at least one image a split')
-  return 'train', test
+  return names
 
 
-def _features(name, info):
-  """Keys of the image and of the class label, found by their types."""
+def _is_labelled(split):
+  try:
+    split.read(np.arange(1))
+  except Unlabelled:
+    return False
+  return True
+
+
+def _features(name, info, uncertain):
+  """(key of the image, Target), found by their types."""
   import tensorflow_datasets as tfds
 
   features = info.features
   images = _keys_of_type(features, tfds.features.Image)
-  labels = _keys_of_type(features, tfds.features.ClassLabel)
+  observations = [key for key in features if _are_observations(features[key])]
+  labels = observations or _keys_of_type(features, tfds.features.ClassLabel)
   supervised = info.supervised_keys
   if supervised and supervised[0] in images and supervised[-1] in labels:
     images, labels = [supervised[0]], [supervised[-1]]
@@ -105,12 +134,44 @@ def _features(name, info):
     found = 'features ' + ', '.join(f'{k} ({type(features[k]).__name__})' for k in sorted(features))
     raise _error(name, found, "one Image and one ClassLabel, or ones called 'image' and 'label'")
   feature = features[image]
-  if feature.shape[-1] not in _MODES or feature.np_dtype != np.uint8:
+  if feature.shape[-1] not in MODES or feature.np_dtype != np.uint8:
     found = f'{np.dtype(feature.np_dtype)} images with {feature.shape[-1]} channels'
     raise _error(name, found, 'uint8 images with 1 or 3 channels')
+  if observations:
+    return image, _observations(label, features[label].feature.names, uncertain)
   if not features[label].num_classes:
     raise _error(name, f'a feature {label} without a number of classes', 'a number of classes')
-  return image, label
+  return image, _classes(label, features[label].num_classes)
+
+
+def _are_observations(feature):
+  """Whether a feature holds the statuses of CheXpert's observations."""
+  import tensorflow_datasets as tfds
+
+  if not isinstance(feature, tfds.features.Sequence):
+    return False
+  inner = feature.feature
+  return isinstance(inner, tfds.features.ClassLabel) and set(inner.names) == {*chexpert.STATUSES}
+
+
+def _observations(key, names, uncertain):
+  def convert(values):
+    lengths = {len(row) for row in values} - {chexpert.LABELS.classes}
+    if lengths:
+      raise ValueError(f'a {key} of {lengths.pop()} observations')
+    return chexpert.multi_hot(np.array(values), names, uncertain)
+
+  return Target(key, chexpert.LABELS, convert)
+
+
+def _classes(key, classes):
+  def convert(values):
+    labels = np.array(values, np.int32)
+    if labels.min() < 0 or labels.max() >= classes:
+      raise ValueError(f'a {key} outside 0..{classes - 1}')
+    return labels
+
+  return Target(key, Labels(classes), convert)
 
 
 def _keys_of_type(features, kind):
@@ -142,28 +203,37 @@ def _source(name, builder, split, image):
     raise _error(name, f'unreadable files ({error})', 'whole array_record files') from error
 
 
-def _split(name, source, image, label, classes, size):
-  def read(indices):
+def _split(name, builder, split, image, target, data_config):
+  source = _source(name, builder, split, image)
+  decode = make_decoder(builder.info.features[image].shape[-1], data_config)
+
+  def records(indices):
     try:
       # array_record checks types strictly: numpy integers are refused.
-      records = source.__getitems__([int(i) for i in indices])
+      return source.__getitems__([int(i) for i in indices])
     except RuntimeError as error:
       raise _error(name, f'unreadable files ({error})', 'whole array_record files') from error
-    channels = source.dataset_info.features[image].shape[-1]
-    images = [_decode(name, record[image], channels, size) for record in records]
-    labels = np.array([record[label] for record in records], np.int32)
-    if labels.min() < 0 or labels.max() >= classes:
-      found = f'a label outside 0..{classes - 1} in split {source.split!r}'
-      raise _error(name, found, 'a data set whose images are all labelled')
-    return {'image': np.stack(images), 'label': labels}
 
-  return Split(len(source), read)
+  def labels_of(records):
+    try:
+      return target.convert([record[target.key] for record in records])
+    except ValueError as error:
+      allowed = 'a data set whose images are all labelled'
+      raise Unlabelled(*_error(name, f'{error} in split {split!r}', allowed).args) from error
 
+  def read(indices, numbers=None):
+    found = records(indices)
+    try:
+      images = decode([io.BytesIO(record[image]) for record in found], numbers)
+    except OSError as error:
+      raise _error(name, f'an undecodable image ({error})', 'whole files') from error
+    return {'image': np.stack(images), 'label': labels_of(found)}
 
-def _decode(name, encoded, channels, size):
-  try:
-    with Image.open(io.BytesIO(encoded)) as picture:
-      image = np.asarray(picture.convert(_MODES[channels]))
-  except (UnidentifiedImageError, OSError) as error:
-    raise _error(name, f'an undecodable image ({error})', 'whole files') from error
-  return resize(image.reshape(*image.shape[:2], channels), size)
+  @functools.cache
+  def labels():
+    logging.info('Reading the labels of all %d images of %s', len(source), name)
+    starts = range(0, len(source), LABELS_AT_ONCE)
+    parts = [range(start, min(start + LABELS_AT_ONCE, len(source))) for start in starts]
+    return np.concatenate([labels_of(records(part)) for part in parts])
+
+  return Split(len(source), read, labels)

@@ -11,6 +11,13 @@ net: supernet.Net; tx: optimizers.Optimizers; hp: config.method; train, val: (im
 two halves of the data; metrics: {name: []}, the same on all devices.
 """
 
-from unrealnas_jax.methods import darts, pc_darts, random_search, rlnas
+from unrealnas_jax.methods import darts, pc_darts, pdarts, random_search, rlnas
 
-METHODS = {'darts': darts, 'pc_darts': pc_darts, 'rlnas': rlnas, 'random': random_search}
+METHODS = {
+  'darts': darts,
+  'pc_darts': pc_darts,
+  'pdarts': pdarts,
+  'rlnas': rlnas,
+  'random': random_search,
+}
+SECOND_ORDER = ('darts', 'pc_darts')  # methods that know config.method.order = 2

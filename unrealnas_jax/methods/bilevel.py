@@ -7,6 +7,7 @@ import optax
 from jax import lax
 
 from unrealnas_jax import objective, parallel
+from unrealnas_jax.methods import unrolled
 
 
 def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dropout=None):
@@ -14,17 +15,24 @@ def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dr
 
   weights: arch -> {kind: [E, O]}; train_weights: the same for the params' update, where it differs.
   dropout: (key, rate) of both updates if the supernet drops identities.
-  In the first hp.warmup_epochs epochs the architecture is only measured.
+  hp.order: of the architecture's gradient. In the first hp.warmup_epochs epochs the architecture is
+  only measured.
   """
   shared = {'net': net, 'tx': tx, 'dropout': dropout}
-  state, on_val = _unless_warming_up(state, val, hp=hp, weights=weights, **shared)
+  gradient = first_order
+  if hp.order == 2:
+    gradient = functools.partial(unrolled.second_order, train=train, hvp=hp.hvp)
+  state, on_val = _unless_warming_up(
+    state, val, hp=hp, weights=weights, gradient=gradient, **shared
+  )
   mixing = (train_weights or weights)(state.arch)
   state, on_train = weight_step(state, train, weights=mixing, **shared)
   return state.replace(step=state.step + 1), on_train | on_val
 
 
-def _unless_warming_up(state, val, *, net, tx, hp, weights, dropout):
-  update = functools.partial(arch_step, val=val, net=net, tx=tx, weights=weights, dropout=dropout)
+def _unless_warming_up(state, val, *, net, tx, hp, weights, dropout, gradient):
+  shared = {'net': net, 'tx': tx, 'weights': weights, 'dropout': dropout}
+  update = functools.partial(arch_step, val=val, gradient=gradient, **shared)
   if hp.warmup_epochs == 0:
     return update(state)
 
@@ -35,18 +43,31 @@ def _unless_warming_up(state, val, *, net, tx, hp, weights, dropout):
   return lax.cond(warm, measure_only, update, state)
 
 
-def arch_step(state, val, *, net, tx, weights, dropout=None):
-  """Moves the architecture down the gradient of the loss on val, at the current params.
+def first_order(state, val, *, net, tx, weights, dropout):
+  """The gradient of the architecture for the loss on val, at the current params.
 
   Differentiates with respect to the architecture alone, so no kernel gradient is computed.
-  weights: arch -> {kind: [E, O]}; -> (state, {'val_loss', 'val_accuracy'})
+  -> ((loss, (batch_stats, logits)), gradient averaged over the devices)
   """
+  del tx
 
   def loss(arch):
     return _loss(state, val, weights(arch), net, dropout)
 
-  (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.arch)
-  updates, arch_opt = tx.arch.update(parallel.mean(gradient), state.arch_opt, state.arch)
+  found, gradient = jax.value_and_grad(loss, has_aux=True)(state.arch)
+  return found, parallel.mean(gradient)
+
+
+def arch_step(state, val, *, net, tx, weights, dropout=None, gradient=first_order):
+  """Moves the architecture down the gradient of the loss on val.
+
+  weights: arch -> {kind: [E, O]}; gradient: first_order, or what takes and gives the same
+  -> (state, {'val_loss', 'val_accuracy'})
+  """
+  (value, (batch_stats, logits)), gradient = gradient(
+    state, val, net=net, tx=tx, weights=weights, dropout=dropout
+  )
+  updates, arch_opt = tx.arch.update(gradient, state.arch_opt, state.arch)
   arch = optax.apply_updates(state.arch, updates)
   state = state.replace(arch=arch, arch_opt=arch_opt, batch_stats=batch_stats)
   return state, _measure('val', value, logits, val[1])

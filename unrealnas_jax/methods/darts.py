@@ -1,12 +1,10 @@
-"""DARTS, first order: softmax weights, updated by their gradient at the current params.
+"""DARTS: softmax weights, learned by their gradient of first or second order.
 
-Source: Liu, Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", section 2.3 with
-xi = 0; cnn/architect.py and cnn/train_search.py of the official code.
+Source: Liu, Simonyan, Yang 2019, "DARTS: Differentiable Architecture Search", section 2.3, first
+order being xi = 0; cnn/architect.py and cnn/train_search.py of the official code.
 """
 
 import functools
-
-import jax
 
 from unrealnas_jax.methods import alphas, bilevel
 
@@ -21,8 +19,8 @@ def init(key, *, net, hp):
 
 def weights(arch, *, net, hp):
   """Softmax over the operations of each edge, none included; rows sum to 1."""
-  del net, hp
-  return jax.tree.map(jax.nn.softmax, arch)
+  del hp
+  return alphas.softmax(arch, net)
 
 
 def step(key, state, train, val, *, net, tx, hp):
@@ -35,4 +33,4 @@ def step(key, state, train, val, *, net, tx, hp):
 def decode(key, state, *, net, hp):
   """The genotype of the current weights."""
   del key
-  return net.space.decode(weights(state.arch, net=net, hp=hp))
+  return alphas.decode(net.space, weights(state.arch, net=net, hp=hp), hp)

@@ -30,14 +30,15 @@ def init(key, *, net, hp):
 def weights(arch, *, net, hp):
   """Softmax over operations times softmax over a node's edges: rows sum to their edge's weight."""
   del hp
+  mixes = alphas.softmax(arch['alphas'], net)
   _, destinations = np.array(net.space.edges).T
   same_node = jnp.float32(destinations[:, None] == destinations[None])
 
-  def of_kind(alphas, betas):
+  def of_kind(mix, betas):
     shares = jnp.exp(betas - betas.max())
-    return jax.nn.softmax(alphas) * (shares / (same_node @ shares))[:, None]
+    return mix * (shares / (same_node @ shares))[:, None]
 
-  return jax.tree.map(of_kind, arch['alphas'], arch['betas'])
+  return jax.tree.map(of_kind, mixes, arch['betas'])
 
 
 def step(key, state, train, val, *, net, tx, hp):
@@ -50,4 +51,4 @@ def step(key, state, train, val, *, net, tx, hp):
 def decode(key, state, *, net, hp):
   """The genotype of alphas times betas."""
   del key
-  return net.space.decode(weights(state.arch, net=net, hp=hp))
+  return alphas.decode(net.space, weights(state.arch, net=net, hp=hp), hp)

@@ -5,17 +5,16 @@ Source: Liu et al. 2019, DARTS, cnn/model_search.py.
 
 import jax
 
-from unrealnas_jax import cell, layers, ops
-from unrealnas_jax.dense import conv
-
-STEM_WIDTH = 3  # channels of the stem over channels of the first cell
+from unrealnas_jax import cell
+from unrealnas_jax.stems import STEMS
 
 
 def init(draw, shape):
   """(params, stats, channels of the features)."""
-  width = STEM_WIDTH * shape.channels
-  stem_params, stem_stats = init_stem(draw, shape.image_channels, width)
-  params, stats, older, newer = [], [], width, width
+  stem_params, stem_stats, (older, newer) = STEMS[shape.stem].init(
+    draw, shape.image_channels, shape.channels
+  )
+  params, stats = [], []
   for kind, shrunk, channels in _plan(shape):
     cell_params, cell_stats = cell.init(
       *(draw, shape.space, shape.form, channels, older, newer, kind == 'reduce', shrunk)
@@ -28,8 +27,8 @@ def init(draw, shape):
 
 def apply(shape, mode, params, stats, weights, images, dropout=None):
   """images: [B, H, W, C] -> (features [B, H', W', C'], new stats)"""
-  newer, stem_stats = stem(images, params['stem'], stats['stem'], mode)
-  older, seen = newer, []
+  (older, newer), stem_stats = STEMS[shape.stem].apply(images, params['stem'], stats['stem'], mode)
+  seen = []
   for number, (kind, shrunk, _) in enumerate(_plan(shape)):
     y, new_stats = cell.apply(
       *(shape.space, shape.form, mode, kind == 'reduce', shrunk),
@@ -57,20 +56,9 @@ def edges(space, params):
       yield kind, rows, 2, channels, jax.tree.map(merge, cell_params['inputs'])
 
 
-def init_stem(draw, channels_in, width):
-  """(params, stats) of stem; its norm has a scale and a bias in every supernet."""
-  params, stats = layers.init_norm(width, True)
-  return {'kernel': ops.conv_init(draw, (3, 3, channels_in, width)), **params}, stats
-
-
-def stem(x, params, stats, mode):
-  """3x3 convolution, norm."""
-  return layers.norm(conv(x, params['kernel'].astype(x.dtype)), params, stats, mode)
-
-
 def _plan(shape):
   """For each cell: its kind, whether the cell before it reduced, its channels."""
-  channels, shrunk = shape.channels, False
+  channels, shrunk = shape.channels, STEMS[shape.stem].shrunk
   for number in range(shape.cells):
     kind = shape.space.kind_of(number, shape.cells)
     channels = 2 * channels if kind == 'reduce' else channels

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from unrealnas_jax import layers, mixed, ops
-from unrealnas_jax.skeletons.darts import init_stem, stem
+from unrealnas_jax.stems import conv_norm, init_conv
 
 STAGES = 3
 
@@ -16,7 +16,7 @@ STAGES = 3
 def init(draw, shape):
   """(params, stats, channels of the features); shape.cells: of each stage."""
   space, form, channels = shape.space, shape.form, shape.channels
-  pairs = {'stem': init_stem(draw, shape.image_channels, channels)}
+  pairs = {'stem': init_conv(draw, shape.image_channels, channels)}
   for stage in range(STAGES):
     if stage:
       pairs[f'reduce_{stage}'] = _init_reduce(draw, channels, form.affine)
@@ -33,7 +33,7 @@ def init(draw, shape):
 def apply(shape, mode, params, stats, weights, images, dropout=None):
   """images: [B, H, W, C] -> (features [B, H', W', C'], new stats)"""
   seen, number = {}, 0
-  x, seen['stem'] = stem(images, params['stem'], stats['stem'], mode)
+  x, seen['stem'] = conv_norm(images, params['stem'], stats['stem'], mode)
   for stage in range(STAGES):
     if stage:
       name = f'reduce_{stage}'

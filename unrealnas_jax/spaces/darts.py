@@ -50,6 +50,7 @@ def make(ops=OPS, nodes=NODES):
     genes=genes,
     sample=functools.partial(_sample, ops, genes),
     decode=functools.partial(_decode, ops, edges, genes),
+    skips=functools.partial(_skips, edges),
   )
 
 
@@ -79,6 +80,11 @@ def _decode_cell(ops, edges, genes, weights):
     strongest = sorted(incoming, key=lambda edge: -candidates[edge].max())[:KEPT]
     gene += [(names[candidates[edge].argmax()], edges[edge][0]) for edge in strongest]
   return tuple(gene)
+
+
+def _skips(edges, genotype):
+  chosen = enumerate(genotype.normal)
+  return [edges.index((s, INPUTS + n // KEPT)) for n, (op, s) in chosen if op == 'skip_connect']
 
 
 def _sample(ops, genes, key):

@@ -21,6 +21,11 @@ def decode(weights):
   return Architecture(tuple(OPS[column] for column in np.asarray(weights['normal']).argmax(1)))
 
 
+def skips(architecture):
+  """Rows of the edges that are identities."""
+  return [row for row, op in enumerate(architecture.ops) if op == 'skip_connect']
+
+
 def sample(key):
   """A uniformly random cell: [E] int32, the number of each edge's operation."""
   return jax.random.randint(key, (len(EDGES),), 0, len(OPS), jnp.int32)
@@ -40,4 +45,5 @@ SPACE = Space(
   genes=tuple((row,) for row in range(len(EDGES))),
   sample=sample,
   decode=decode,
+  skips=skips,
 )

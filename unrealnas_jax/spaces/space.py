@@ -21,6 +21,7 @@ class Space(NamedTuple):
   genes: groups of edges that an architecture inherits as one.
   sample: key -> [E] int32, a random cell as the number of each edge's operation.
   decode: mixing weights {kind: [E, O]} -> genotype.
+  skips: genotype -> rows of the edges of the normal cell that are identities.
   """
 
   ops: tuple[str, ...]
@@ -36,3 +37,4 @@ class Space(NamedTuple):
   genes: tuple[tuple[int, ...], ...]
   sample: Callable
   decode: Callable
+  skips: Callable

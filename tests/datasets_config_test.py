@@ -1,0 +1,66 @@
+"""Configs on other data sets: every one is sound at both scales, and ImageNet's is the official."""
+
+import importlib
+
+import pytest
+import tensorflow_datasets as tfds
+
+from configs import default
+from configs.datasets import DATASETS
+from unrealnas_jax import config as lib
+from unrealnas_jax.data import tfds_files
+
+
+@pytest.mark.parametrize('scale', ['laptop', 'paper'])
+@pytest.mark.parametrize('dataset', DATASETS)
+@pytest.mark.parametrize('name', ['noise', 'random_labels', 'real', 'pc_darts'])
+def test_every_config_is_valid_on_every_data_set(name, dataset, scale, tmp_path):
+  config = importlib.import_module(f'configs.{name}').get_config(f'{scale},{dataset}')
+  if dataset == 'chest_xray':
+    with pytest.raises(ValueError, match="data.path = ''; allowed: 'digits', a file"):
+      lib.validate(config, 1)
+    config.data.path = str(tmp_path)
+  lib.validate(config, 1)
+  assert config.source.name == ('noise' if name == 'pc_darts' else name)
+  assert config.scale == scale
+  several = dataset in ('chexpert', 'chest_xray')
+  assert (config.source.label_rate > 0) == several
+
+
+def test_scale_and_data_set_may_come_in_any_order():
+  there, back = (default.get_config(choice) for choice in ('paper,imagenet', 'imagenet,paper'))
+  assert there.to_dict() == back.to_dict()
+  assert there.data.path == 'tfds:imagenet2012'
+  assert default.get_config('imagenet').scale == 'laptop'
+  assert default.get_config('laptop').data.path == 'digits'
+  assert default.get_config('paper').to_dict() == default.get_config('paper,cifar10').to_dict()
+  with pytest.raises(ValueError, match='FILE:paper,imagnet; allowed .*auto.* one of digits, '):
+    default.get_config('paper,imagnet')
+
+
+def test_imagenet_is_the_protocol_of_pc_darts():
+  # Read off train_search_imagenet.py and train_imagenet.py of the official code.
+  config = importlib.import_module('configs.pc_darts').get_config('paper,imagenet')
+  search = dict(channels=16, cells=8, batch=1024, epochs=50, lr=0.5, lr_end=0.0, lr_warmup=5)
+  search |= dict(weight_decay=3e-4, clip=5.0, stem='imagenet', partial_channels=2, subset=0.125)
+  retrain = dict(channels=48, cells=14, batch=1024, epochs=250, lr=0.5, lr_end=0.0, lr_warmup=5)
+  retrain |= dict(lr_schedule='linear', weight_decay=3e-5, clip=5.0, auxiliary=0.4, drop_path=0.0)
+  retrain |= dict(label_smoothing=0.1, stem='imagenet')
+  assert {key: config.search[key] for key in search} == search
+  assert {key: config.retrain[key] for key in retrain} == retrain
+  assert config.search.augment.to_dict() == dict(pad=0, flip=True, cutout=0)
+  assert config.retrain.augment.to_dict() == dict(pad=0, flip=True, cutout=0)
+  method = dict(name='pc_darts', arch_lr=6e-3, arch_clip=5.0, warmup_epochs=35)
+  assert {key: config.method[key] for key in method} == method
+  assert (config.data.size, config.data.crop, config.data.random_crop) == (224, 0.875, 0.08)
+
+
+@pytest.mark.parametrize('dataset', sorted(DATASETS.keys() - {'digits', 'chest_xray'}))
+def test_tfds_has_the_set_with_these_features(dataset, tmp_path):
+  """By TFDS's own definitions, of which images and labels are found as in prepared files."""
+  config = default.get_config(f'paper,{dataset}')
+  info = tfds.builder(config.data.path.removeprefix('tfds:'), data_dir=tmp_path).info
+  image, target = tfds_files._features(dataset, info, config.data.uncertain)
+  assert info.features[image].shape[-1] == config.source.channels
+  assert target.labels.classes == config.source.classes
+  assert bool(target.labels.names) == (config.source.label_rate > 0)

@@ -1,0 +1,239 @@
+"""Second order: a bilevel problem with a closed form, products by hand, and the supernet's form.
+
+The loss of images x is mean(x) * (w.A w / 2 + a.B w^2) for params w and mixing weights a.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from ml_collections import ConfigDict
+
+from unrealnas_jax import optimizers, parallel
+from unrealnas_jax.methods import bilevel, darts, unrolled
+from unrealnas_jax.parallel import AXIS
+from unrealnas_jax.state import SearchState
+from unrealnas_jax.supernet import Net
+
+A = np.array([[3.0, 1, -1], [1, 2, 0.5], [-1, 0.5, 4]])
+B = np.array([[1.0, -2, 0.5], [0.3, 1, 2]])
+W, ALPHAS = np.array([0.5, -1.0, 2.0]), np.array([0.7, -0.4])
+# Means of the devices' halves: -1 and 4, 5 and -1; of the whole: 1.5 and 2.
+TRAIN = np.array([[-2.0, 0], [3, 5]])
+VAL = np.array([[4.0, 6], [-3, 1]])
+# The clip would change everything, had the step that is looked ahead one.
+SGD = {'lr': 0.1, 'lr_end': 0.0, 'epochs': 2, 'momentum': 0.9, 'weight_decay': 0.2, 'clip': 0.01}
+
+every_hvp = pytest.mark.parametrize('hvp', unrolled.HVP)
+
+
+@jax.custom_vjp
+def once(w):
+  """w, in a form of which no jax.jvp can be taken."""
+  return w
+
+
+once.defvjp(lambda w: (w, None), lambda _, g: (g,))
+
+
+def loss(params, stats, weights, images, labels, dropout=None, twice=False):
+  w = jnp.concatenate([params['p'], params['q']])
+  w = w if twice else once(w)
+  value = images.mean() * (w @ (A @ w) / 2 + weights['normal'][0] @ (B @ w**2))
+  stats = {'seen': 10 * stats['seen'] + parallel.mean(images.mean())}
+  return value, (stats, jnp.stack([images, -images], axis=-1))
+
+
+NET = Net(tiny.TINY, init=None, apply=None, loss=loss)
+
+
+def make_tx(**changes):
+  """The search's optimizers of the weights; the architecture moves by minus its gradient."""
+  hp = ConfigDict(SGD | changes)
+  sgd = functools.partial(optimizers.sgd, hp, epoch_steps=2)
+  return optimizers.Optimizers(sgd(), optax.sgd(1.0), 2, 4, unrolled=sgd(clip=False))
+
+
+def make_state(tx):
+  """After three steps, so that the second epoch has begun and the buffer is filled."""
+  params = {'p': jnp.float32(W[:2]), 'q': jnp.float32(W[2:])}
+  arch = {'normal': jnp.float32(ALPHAS[None])}
+  weight_opt = tx.weights.init(params)
+  for number in range(3):
+    gradient = {'p': jnp.array([1.0, number]), 'q': jnp.array([-2.0])}
+    _, weight_opt = tx.weights.update(gradient, weight_opt, params)
+  return SearchState(
+    step=jnp.int32(3),
+    params=params,
+    batch_stats={'seen': jnp.float32(1)},
+    arch=arch,
+    weight_opt=weight_opt,
+    arch_opt=tx.arch.init(arch),
+  )
+
+
+def on_devices(step, state, *halves, devices=2):
+  """step(state, *batches), the halves spread over devices, raising where these do not agree."""
+  images = [jnp.float32(x).reshape(devices, -1) for x in halves]
+  batches = [(x, jnp.zeros(x.shape, jnp.int32)) for x in images]
+  in_axes = (None, *(0 for _ in batches))
+  return jax.vmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=(None, None))(state, *batches)
+
+
+def arch_step(tx, hvp):
+  """(state, train, val) -> (state, metrics)"""
+
+  def step(state, train, val):
+    gradient = functools.partial(unrolled.second_order, train=train, hvp=hvp)
+    return bilevel.arch_step(
+      state, val, net=NET, tx=tx, weights=lambda arch: arch, gradient=gradient
+    )
+
+  return step
+
+
+def closed_form(buffer, lr):
+  """(gradient of the architecture, loss) on the whole of VAL after a step on the whole of TRAIN."""
+  train, val = TRAIN.mean(), VAL.mean()
+
+  def on_params(w):
+    return A @ w + 2 * w * (B.T @ ALPHAS)
+
+  ahead = W - lr * (SGD['momentum'] * buffer + train * on_params(W) + SGD['weight_decay'] * W)
+  v = val * on_params(ahead)
+  gradient = val * B @ ahead**2 - lr * train * 2 * B @ (W * v)
+  return gradient, val * (ahead @ A @ ahead / 2 + ALPHAS @ B @ ahead**2)
+
+
+@pytest.mark.parametrize('devices', [1, 2])
+@pytest.mark.parametrize(('hvp', 'tolerance'), [('exact', 1e-5), ('finite_difference', 1e-4)])
+def test_equals_the_closed_form(hvp, tolerance, devices):
+  """With momentum, decay, the second epoch's learning rate, and halves of unlike devices."""
+  before = make_state(tx := make_tx())
+  buffer = optax.tree.get(before.weight_opt, 'trace')
+  expected, value = closed_form(np.concatenate([buffer['p'], buffer['q']]), lr=0.05)
+  after, metrics = on_devices(arch_step(tx, hvp), before, TRAIN, VAL, devices=devices)
+  found = (before.arch['normal'] - after.arch['normal'])[0]
+  np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max())
+  np.testing.assert_allclose(metrics['val_loss'], value, rtol=1e-5)
+  assert metrics['val_accuracy'] == 0.75
+  assert after.batch_stats['seen'] == 10 + VAL.mean()
+
+
+@every_hvp
+def test_moves_nothing_but_architecture_and_running_statistics(hvp):
+  before = make_state(tx := make_tx())
+  after, _ = on_devices(arch_step(tx, hvp), before, TRAIN, VAL)
+  tiny.assert_trees_close(after.params, before.params, 0)
+  tiny.assert_trees_close(after.weight_opt, before.weight_opt, 0)
+  assert after.step == before.step
+  assert np.all(after.arch['normal'] != before.arch['normal'])
+
+
+def test_the_optimizer_of_the_weights_holds_no_alphas():
+  state = make_state(make_tx())
+  for tree in (optax.tree.get(state.weight_opt, 'trace'), state.params):
+    assert jax.tree.map(jnp.shape, tree) == {'p': (2,), 'q': (1,)}
+
+
+def test_both_optimizers_of_the_weights_have_one_state():
+  params, tx = tiny.variables(tiny.net())[0], make_tx()
+  states = tx.weights.init(params), tx.unrolled.init(params)
+  assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+
+
+@every_hvp
+def test_without_a_learning_rate_it_is_the_first_order_step(hvp):
+  before = make_state(tx := make_tx(lr=0.0))
+  first = functools.partial(bilevel.arch_step, net=NET, tx=tx, weights=lambda arch: arch)
+  expected = on_devices(first, before, VAL)
+  tiny.assert_trees_close(on_devices(arch_step(tx, hvp), before, TRAIN, VAL), expected, 1e-6)
+
+
+def test_order_and_product_are_those_of_the_config():
+  """The alphas' steps differ by the correction, and the two products in rounding alone."""
+  before, found = make_state(tx := make_tx()), {}
+  for order, hvp in ((1, 'exact'), (2, 'exact'), (2, 'finite_difference')):
+    hp = ConfigDict({'order': order, 'hvp': hvp, 'warmup_epochs': 0})
+    step = functools.partial(darts.step, None, net=NET, tx=tx, hp=hp)
+    after, _ = on_devices(step, before, TRAIN, VAL)
+    assert after.step == before.step + 1
+    found[order, hvp] = np.array(after.arch['normal'])
+  exact = found[2, 'exact']
+  assert np.abs(found[1, 'exact'] - exact).max() > 0.1 * np.abs(exact).max()
+  difference = np.abs(found[2, 'finite_difference'] - exact).max()
+  assert 0 < difference < 1e-4 * np.abs(exact).max()
+
+
+def test_products_by_hand():
+  """Of x^3 along v: 3 x^2 v = 9 and 0; differences add RADIUS^2 v^3 / |v|^2, |v| = 5."""
+  x, v = {'a': jnp.float32(1), 'b': jnp.float32(0)}, {'a': jnp.float32(3), 'b': jnp.float32(4)}
+
+  def gradient(x):
+    return jax.tree.map(lambda leaf: leaf**3, x)
+
+  found = unrolled.exact(gradient, x, v)
+  assert found == {'a': 9, 'b': 0}
+  found = unrolled.finite_difference(gradient, x, v)
+  np.testing.assert_allclose(found['a'], 9, rtol=1e-4)
+  np.testing.assert_allclose(found['b'], 1e-4 * 4**3 / 5**2, rtol=1e-4)
+
+
+@every_hvp
+def test_product_with_zero_is_zero(hvp):
+  assert unrolled.HVP[hvp](jnp.sin, jnp.float32(1), jnp.float32(0)) == 0
+
+
+def test_differences_are_of_products_with_all_digits():
+  def gradient(x):
+    seen.append(jax.config.jax_default_matmul_precision)
+    return x
+
+  seen = []
+  unrolled.finite_difference(gradient, jnp.float32(1), jnp.float32(1))
+  assert set(seen) == {'highest'}
+
+
+@functools.cache
+def tiny_supernet(plain):
+  """(net, (params, stats, mixing weights, images, labels))"""
+  net = tiny.net(plain=plain)
+  examples = tiny.noise(8, 8, 8, 3), jnp.arange(8) % 4
+  return net, (*tiny.variables(net), tiny.mixing(net.space), *examples)
+
+
+def second_derivatives(plain):
+  """(gradient of the mixing weights, its derivative along noise on the params, loss)."""
+  net, (params, stats, weights, *examples) = tiny_supernet(plain)
+
+  def gradient(params):
+    run = jax.value_and_grad(functools.partial(net.loss, params, stats, twice=True), has_aux=True)
+    (value, _), gradient = run(weights, *examples)
+    return gradient, value
+
+  @tiny.quick_jit
+  def run(params):
+    v = jax.tree.map(lambda leaf: tiny.noise(*leaf.shape, seed=3), params)
+    (found, value), (product, _) = jax.jvp(gradient, (params,), (v,))
+    return found, product, value
+
+  return run(params)
+
+
+def test_supernet_that_is_differentiated_twice():
+  """The plain form has no rule of our own; what is quick about the other form changes nothing."""
+  net, arguments = tiny_supernet(plain=True)
+  for twice in (True, False):
+    program = str(jax.make_jaxpr(functools.partial(net.loss, twice=twice))(*arguments))
+    assert ('custom_vjp_call' in program) != twice
+  plain = second_derivatives(plain=True)
+  tiny.assert_trees_close(second_derivatives(plain=False), plain)
+
+  net, arguments = tiny_supernet(plain=False)
+  once = tiny.quick_jit(jax.value_and_grad(net.loss, 2, has_aux=True))
+  (value, _), gradient = once(*arguments)
+  tiny.assert_trees_close((gradient, value), (plain[0], plain[2]))

@@ -1,0 +1,54 @@
+"""P-DARTS: the supernet deepens from stage to stage while each edge's candidates become fewer.
+
+The stages are data (config.stages); what is of the method is dropout on identities, which fades,
+and a limit on how many of them a cell ends with (method.max_skips).
+Source: Chen, Xie, Wu, Tian 2019, "Progressive Differentiable Architecture Search: Bridging the
+Depth Gap between Search and Evaluation"; train_search.py of the official code.
+"""
+
+import functools
+
+import jax.numpy as jnp
+
+from unrealnas_jax.methods import alphas, bilevel
+
+SPARSE = False
+FADING = 0.2  # of the dropout's rate, in an epoch
+
+
+def init(key, *, net, hp):
+  """Alphas {kind: [E, O]}."""
+  del hp
+  return alphas.init(key, net.space)
+
+
+def weights(arch, *, net, hp):
+  """Softmax over the operations left to each edge."""
+  del hp
+  return alphas.softmax(arch, net)
+
+
+def step(key, state, train, val, *, net, tx, hp):
+  """As of DARTS, with dropout on identities in both updates."""
+  mixing = functools.partial(weights, net=net, hp=hp)
+  dropout = (key, rate(state.step // tx.epoch_steps, hp)) if hp.skip_dropout else None
+  return bilevel.alternate(
+    state, train, val, net=net, tx=tx, hp=hp, weights=mixing, dropout=dropout
+  )
+
+
+def rate(epoch, hp):
+  """Rate of the dropout on identities: falls to 0 while the architecture rests, then anew, slower.
+
+  As officially, warm-up ends at 0 and the first epoch after it is back at hp.skip_dropout.
+  """
+  warmup = hp.warmup_epochs
+  while_resting = (warmup - epoch - 1) / max(warmup, 1)
+  after = jnp.exp(-FADING * (epoch - warmup))
+  return hp.skip_dropout * jnp.where(epoch < warmup, while_resting, after)
+
+
+def decode(key, state, *, net, hp):
+  """The genotype of the current weights, with at most hp.max_skips identities."""
+  del key
+  return alphas.decode(net.space, weights(state.arch, net=net, hp=hp), hp)
