@@ -10,6 +10,7 @@ from unrealnas_jax import genotype, stages, tabular
 from unrealnas_jax.nasbench201 import Architecture
 from unrealnas_jax.rules import GENOTYPE, PATH, check
 
+RANDOM = 'random'  # a random cell, among config.analysis.genotypes
 LISTED = 20  # problems that one message lists
 
 
@@ -47,6 +48,8 @@ def needs_images(config):
   """Whether a run looks at real images."""
   from unrealnas_jax.data import IMAGELESS
 
+  if config.analysis.genotypes:
+    return not set(config.analysis.sources.split(',')) <= set(IMAGELESS)
   searched = not config.genotype and config.source.name not in IMAGELESS
   return searched or config.retrain.epochs > 0
 
@@ -94,8 +97,7 @@ def _check_work(config, devices, dataset):
   if not config.genotype:
     return
   try:
-    # Of a folder only that it is a workdir: its checkpoint is read when the rest is known to do.
-    _config_of(config.genotype) if _is_folder(config.genotype) else genotype.load(config.genotype)
+    _look_up(config.genotype)
   except ValueError as error:
     yield str(error)
   if config.retrain.epochs == 0 and not config.benchmark.nasbench201_csv:
@@ -103,6 +105,41 @@ def _check_work(config, devices, dataset):
       f'retrain.epochs = 0; allowed: at least 1 with genotype = {config.genotype!r}, '
       'or there is nothing to do'
     )
+
+
+def _look_up(name):
+  """Raises ValueError if there is no genotype of this name.
+
+  Of a folder only that it is a workdir: its checkpoint is read when the rest is known to do.
+  """
+  _config_of(name) if _is_folder(name) else genotype.load(name)
+
+
+def _check_analysis(config, devices, dataset):
+  from unrealnas_jax.data import SOURCES
+
+  genotypes, sources, retrain = config.analysis.genotypes, config.analysis.sources, config.retrain
+  if not genotypes:
+    return
+  for name in genotypes.split(','):
+    try:
+      name == RANDOM or _look_up(name)
+    except ValueError as error:
+      yield f'analysis.genotypes = {genotypes!r}: {error}; allowed besides: {RANDOM}'
+  if unknown := set(sources.split(',')) - SOURCES.keys():
+    known = ', '.join(SOURCES)
+    yield f'analysis.sources = {sources!r}; no source {unknown.pop()!r}; allowed: {known}'
+  if retrain.epochs == 0 or retrain.auxiliary:
+    yield (
+      f'retrain.epochs = {retrain.epochs}, retrain.auxiliary = {retrain.auxiliary}; allowed: at '
+      'least 1, and 0, with analysis.genotypes'
+    )
+  for key, value in (
+    ('genotype', config.genotype),
+    (tabular.KEY, config.benchmark.nasbench201_csv),
+  ):
+    if value:
+      yield f"{key} = {value!r}; allowed: '' with analysis.genotypes"
 
 
 def _check_data(config, devices, dataset):
@@ -316,13 +353,14 @@ def _size(config, phase, dataset):
 
 def _phases(config):
   """Which of the config's two trainings will run."""
-  search = [] if config.genotype else ['search']
+  search = [] if config.genotype or config.analysis.genotypes else ['search']
   return search + (['retrain'] if config.retrain.epochs else [])
 
 
 # What keys must be together: (config, devices, dataset or None) -> problems.
 CHECKS = (
   _check_work,
+  _check_analysis,
   _check_data,
   _check_batches,
   _check_halves,

@@ -4,21 +4,27 @@ import datetime
 
 import jax
 
-from unrealnas_jax import cost, retrain, search, stages, timing
+from unrealnas_jax import analysis, cost, retrain, search, stages, timing
 from unrealnas_jax.config import to_json
+from unrealnas_jax.data import SOURCES, real
 from unrealnas_jax.methods import paths
 
 CALLS = 3  # timed calls of a step, after the first
 
 
 def describe(config, dataset, genotype):
-  """Yields texts, each as soon as it is known: the config, then the search, then the retraining.
+  """Yields texts, each as soon as it is known: the config, then each training.
 
-  Of a search in stages each is told as if all operations were left.
+  Of a search in stages each is told as if all operations were left, of an analysis that of its
+  first cell on each source.
   dataset: the real images, None for a run without any. genotype: that of config.genotype, None to
   search for one; then a random cell stands for the one that would be found.
   """
   yield to_json(config)
+  if config.analysis.genotypes:
+    yield from _analysis(config, dataset)
+    return
+  of_cell = 'of the given genotype'
   if genotype is None:
     seen = dataset and dataset._replace(test=None)
     for number, stage in enumerate(stages.configs(config)):
@@ -26,10 +32,19 @@ def describe(config, dataset, genotype):
       yield _search(stage, found)
     of_cell = 'of a random cell; the one that is found may be larger or smaller'
     genotype = _random_cell(found)
-  else:
-    of_cell = 'of the given genotype'
   if config.retrain.epochs:
-    yield _retraining(config, retrain.prepare(config, genotype, dataset), dataset, of_cell)
+    source = real.make(config, dataset)
+    yield _retraining(config, retrain.prepare(config, genotype, source), source, of_cell)
+
+
+def _analysis(config, dataset):
+  given, *others = config.analysis.genotypes.split(',')
+  name = analysis.name_of(given)
+  cell = analysis.make_cell(config, given, 0)
+  for source in config.analysis.sources.split(','):
+    found = analysis.prepare(config, cell, name, source, dataset)
+    of_cell = f'one of {1 + len(others)} cells'
+    yield _retraining(config, found, SOURCES[source](config, dataset), of_cell)
 
 
 def _random_cell(found):
@@ -43,8 +58,8 @@ def _search(config, found):
   return _phase(config.search, found.key, found.plan, size)
 
 
-def _retraining(config, found, dataset, of_cell):
-  size = retrain.measure(found.network, dataset.shape)
+def _retraining(config, found, source, of_cell):
+  size = retrain.measure(found.network, source.shape)
   numbers = f'{size["parameters"]:,} parameters, {size["multiply_adds"]:,} multiply-adds'
   return _phase(config.retrain, found.key, found.plan, f'{numbers}, {of_cell}')
 

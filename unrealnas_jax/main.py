@@ -93,7 +93,12 @@ def run(config, workdir):
     logging.info('Everything is written to %s', workdir)
     if parallel.is_primary():
       metrics.write_json(epath.Path(workdir) / 'environment.json', environment.describe())
-    result = search_and_retrain(config, dataset, given, workdir)
+    if config.analysis.genotypes:
+      from unrealnas_jax import analysis
+
+      result = analysis.run(config, dataset, workdir)
+    else:
+      result = search_and_retrain(config, dataset, given, workdir)
     if table:
       result |= tabular.look_up(table, genotypes.from_text(result['genotype']))
     if parallel.is_primary():

@@ -48,9 +48,11 @@ def report(workdir):
   run = runs.read(workdir)
   sections = [
     _section('Result', table=(['', ''], tables.results(run))),
-    _cells(run),
+    *(_section(name.capitalize(), table=table) for name, table in tables.lists(run).items()),
+    *_analysis(run),
+    *_cells(run),
     _section('Mixing weights', _WEIGHTS, figures=_weights(run)),
-    *(_curves(phase, series) for phase, series in run.series.items()),
+    *(_curves(phase, series) for phase, series in run.series.items() if not run.compared),
     _section('What the search was shown', figures=_samples(run)),
     _section('Config', table=(['', ''], list(run.config.items())), folded=True),
     _section('Environment', table=(['', ''], list(run.environment.items())), folded=True),
@@ -99,17 +101,32 @@ def _section(title, text='', code='', table=None, figures=None, folded=False):
 def _subtitle(run):
   config = run.config
   searched = f'{config.get("method.name")} on {config.get("source.name")}'
-  work = f'genotype {config["genotype"]}' if config.get('genotype') else searched
+  given = config.get('genotype') or config.get('analysis.genotypes')
+  work = f'genotype {given}' if given else searched
   return f'{work}, scale {config.get("scale")}, seed {config.get("seed")}'
 
 
 def _cells(run):
-  if run.genotype is None:
-    return _section('Cells')
-  drawn = {
-    f'cell_{kind}': drawing.draw_cell(graph) for kind, graph in drawing.graphs(run.genotype).items()
-  }
-  return _section('Cells', code=genotypes.to_text(run.genotype), figures=drawn)
+  found = (
+    {'cell': run.genotype} if run.genotype else {f'cell_{n}': g for n, g in run.compared.items()}
+  )
+  for name, genotype in found.items():
+    graphs = drawing.graphs(genotype).items()
+    drawn = {f'{name}_{kind}': drawing.draw_cell(graph) for kind, graph in graphs}
+    title = f'Cells {name.removeprefix("cell_")}' if run.compared else 'Cells'
+    yield _section(title, code=genotypes.to_text(genotype), figures=drawn)
+
+
+def _analysis(run):
+  """How the training data was fitted over time: a plot for each source, a curve for each cell."""
+  panels = {}
+  for phase, series in run.series.items() if run.compared else ():
+    name, source = phase.split('_on_', 1)
+    for measured in ('fitted_accuracy', 'train_loss'):
+      title = f'{source}: {measured}'.replace('_', ' ')
+      panels.setdefault(title, {})[name] = series[measured]
+  figure = {'analysis': figures.curves(panels, shared=True)} if panels else {}
+  return [_section('Fit of the training data over time', figures=figure)]
 
 
 def _weights(run):

@@ -24,16 +24,16 @@ class Retraining(NamedTuple):
   network: Any
 
 
-def prepare(config, genotype, dataset):
-  """The Retraining of a genotype by a config; nothing is computed yet."""
-  source, hp = real.make(config, dataset), config.retrain
-  network = make_network(config, genotype, dataset.classes)
+def prepare(config, genotype, source, phase='retrain'):
+  """The Retraining of a genotype by a config on a Source; nothing is computed yet."""
+  hp = config.retrain
+  network = make_network(config, genotype, source.classes)
   indices = np.arange(source.examples)
   epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')
   tx = optimizers.sgd(hp, epoch_steps)
   key = jax.random.fold_in(jax.random.key(config.seed), 4)
   plan = loop.Plan(
-    phase='retrain',
+    phase=phase,
     steps=hp.epochs * epoch_steps,
     epoch_steps=epoch_steps,
     per_call=1,
@@ -52,7 +52,7 @@ def run(config, genotype, dataset, workdir):
   Test images are looked at once, after the last step.
   Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  key, plan, network = prepare(config, genotype, dataset)
+  key, plan, network = prepare(config, genotype, real.make(config, dataset))
   state, seconds = loop.run(plan, key, config, workdir)
   return {
     'retrain_seconds': seconds,

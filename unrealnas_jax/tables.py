@@ -24,9 +24,24 @@ class Group(NamedTuple):
 
 
 def results(run):
-  """[(name, text)] of what a run's result.json says but its genotype, what was tested first."""
-  names = sorted(run.result.keys() - {'genotype'}, key=lambda name: (not _is_fraction(name), name))
+  """[(name, text)] of what a run's result.json says, what was tested first.
+
+  Without the genotype, which is drawn, and lists of objects, which are tables of their own.
+  """
+  names = run.result.keys() - {'genotype'} - lists(run).keys()
+  names = sorted(names, key=lambda name: (not _is_fraction(name), name))
   return [(_words(name), show(name, run.result[name])) for name in names]
+
+
+def lists(run):
+  """name -> (head, rows) of each list of objects with the same keys in a run's result.json."""
+  found = {}
+  for name, value in run.result.items():
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+      head = list(value[0])
+      rows = [['' if item[k] is None else show(k, item[k]) for k in head] for item in value]
+      found[name] = [_words(key) for key in head], rows
+  return found
 
 
 def group(runs):

@@ -1,0 +1,147 @@
+"""How well the networks of given cells memorise and generalise, with one budget for all.
+
+Each cell is trained on each source of config.analysis. How fast and how far the network of a cell
+fits random labels, of real images or of noise, tells what it can express; on real labels the
+difference between training and test accuracy tells how it generalises.
+Sources: Zhang et al. 2017, "Understanding Deep Learning Requires Rethinking Generalization"
+(networks fit random labels); UnrealNAS (arXiv 2205.02162), which analyses searched cells so.
+"""
+
+import pathlib
+import re
+
+import jax
+import numpy as np
+from absl import logging
+from etils import epath
+from jax import lax
+
+from unrealnas_jax import genotype as genotypes
+from unrealnas_jax import loop, metrics, objective, parallel, retrain, runs
+from unrealnas_jax.config import RANDOM, load_genotype
+from unrealnas_jax.data import SOURCES, batches
+from unrealnas_jax.methods import paths
+from unrealnas_jax.spaces import SPACES
+
+REACHED = {'epochs_to_half': 0.5, 'epochs_to_nine_tenths': 0.9}  # parts of the training data
+
+
+def run(config, dataset, workdir):
+  """{'analysis': [facts of a cell on a source, ...]} for result.json.
+
+  Facts: fitted_accuracy, the part of the training data that the network gets right in evaluation
+  mode after the last epoch; epochs_to_half and epochs_to_nine_tenths, after how many epochs that
+  much was right, None if never; of real labels test_accuracy too, and gap, what is missing there to
+  fitted_accuracy. Goes on with what is in workdir.
+  Raises ValueError: a genotype, or the checkpoints or metrics in workdir, cannot be used.
+  """
+  cells = load_cells(config, workdir)
+  rows = [
+    _train(config, cell, name, source, dataset, workdir)
+    for source in config.analysis.sources.split(',')
+    for name, cell in cells.items()
+  ]
+  return {'analysis': rows, 'scale': config.scale}
+
+
+def load_cells(config, workdir):
+  """{name: genotype} of config.analysis.genotypes, kept in genotypes.json of the workdir.
+
+  An analysis that goes on keeps the ones it began with: a search may have gone on meanwhile.
+  """
+  path = epath.Path(workdir) / 'genotypes.json'
+  if path.exists():
+    return runs.read_genotypes(path)
+  cells = {}
+  for number, given in enumerate(config.analysis.genotypes.split(',')):
+    name = base = name_of(given)
+    if name in cells:
+      name = f'{base}_{number}'
+    cells[name] = make_cell(config, given, number)
+  if parallel.is_primary():
+    fields = {name: genotypes.to_fields(cell) for name, cell in cells.items()}
+    metrics.write_json(path, fields)
+  return cells
+
+
+def make_cell(config, given, number):
+  """The genotype that entry `number` of config.analysis.genotypes stands for."""
+  if given != RANDOM:
+    return load_genotype(given)
+  space, key = SPACES[config.search.space], jax.random.fold_in(jax.random.key(config.seed), number)
+  return space.decode(paths.one_hot(space, paths.sample(key, space)))
+
+
+def name_of(given):
+  """What a genotype is called in files: its published name, or that of its file or folder.
+
+  >>> name_of('runs/noise/genotype.json'), name_of('runs/noise'), name_of('DARTS_V2')
+  ('noise', 'noise', 'DARTS_V2')
+  """
+  if given.startswith('|'):
+    return re.sub(r'\W+', '_', given).strip('_')
+  path = pathlib.PurePath(given)
+  return path.parent.name if path.name == 'genotype.json' else path.stem
+
+
+def prepare(config, cell, name, source, dataset):
+  """The Retraining of a cell on the source of a name, which tells the fit of its training data."""
+  made = SOURCES[source](config, dataset)
+  found = retrain.prepare(config, cell, made, f'{name}_on_{source}')
+  fitted = _fitted(config, found.network, made, found.key)
+  plan = found.plan._replace(end_of_epoch=lambda state: {'fitted_accuracy': fitted(state)})
+  return found._replace(plan=plan)
+
+
+def _train(config, cell, name, source, dataset, workdir):
+  key, plan, network = prepare(config, cell, name, source, dataset)
+  state, _ = loop.run(plan, key, config, workdir)
+  tested = retrain.evaluate(config, dataset, network, state) if source == 'real' else {}
+  if not parallel.is_primary():  # which alone has written what is read here
+    return {}
+  curve = runs.read_series(workdir)[plan.phase]['fitted_accuracy'][1]
+  facts = {
+    'genotype': name,
+    'source': source,
+    'parameters': retrain.measure(network, SOURCES[source](config, dataset).shape)['parameters'],
+    'fitted_accuracy': curve[-1],
+    **{key: first_above(curve, level) for key, level in REACHED.items()},
+    'test_accuracy': tested.get('test_accuracy'),
+    'gap_of_accuracy': curve[-1] - tested['test_accuracy'] if tested else None,
+  }
+  logging.info('%s on %s: %.2f %% of the training data fitted', name, source, 100 * curve[-1])
+  return facts
+
+
+def first_above(curve, level):
+  """How many entries it takes until one is at least `level`; None if none is.
+
+  >>> first_above([0.1, 0.6, 0.4], 0.5)
+  2
+  """
+  reached = np.flatnonzero(np.asarray(curve) >= level)
+  return int(reached[0]) + 1 if len(reached) else None
+
+
+def _fitted(config, network, source, key):
+  """state -> which part of a source's labels the network gets right, without augmentation."""
+
+  def count(key, state, batch):
+    images, labels = source.fn(key, batch)
+    variables = {'params': state.params, 'batch_stats': state.batch_stats}
+    logits, _ = network.apply(variables, images, train=False)
+    return lax.psum(objective.count(logits, labels, batch['mask']), parallel.AXIS)
+
+  run_batch = parallel.pmap_step(count, batches=1, donate=False)
+  key, indices = parallel.replicate(key), np.arange(source.examples)
+  part = jax.process_index(), jax.process_count()
+
+  def fitted(state):
+    counts = [
+      np.asarray(run_batch(key, state, parallel.shard(batch)), np.float64)
+      for batch in batches.eval_batches(source.read, indices, config.retrain.batch, part=part)
+    ]
+    right, known = np.sum(counts, axis=0)
+    return right / known
+
+  return fitted
