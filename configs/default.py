@@ -69,11 +69,12 @@ def paper():
 
   # What the search sees.
   config.source = source = ConfigDict()
-  source.name = 'noise'  # noise, random_labels or real; see unrealnas_jax.data.SOURCES
-  source.examples = 50_000  # noise: number of different images; else all training images are used
-  source.size = 32  # noise: height and width in pixels
-  source.channels = 3  # noise: channels of an image
-  source.classes = 10  # noise and random_labels: number of classes or labels, at least 2
+  source.name = 'noise'  # one of unrealnas_jax.data.SOURCES
+  # Of noise and the procedural sources, which make images; else all training images are used.
+  source.examples = 50_000  # number of different images
+  source.size = 32  # height and width in pixels
+  source.channels = 3  # channels of an image
+  source.classes = 10  # number of classes or labels, at least 2; real has those of its images
   # noise and random_labels: 0 = one class an image, all as likely; above 0 and below 1 = several
   # labels an image, each of source.classes there with this probability by itself (0.5: fair bits)
   source.label_rate = 0.0
@@ -94,18 +95,37 @@ def paper():
   # Most identities that the normal cell ends with, the weakest being struck out first; 8 = no limit
   # (not for rlnas and random)
   method.max_skips = 8
+  method.gdas = ConfigDict()
+  method.gdas.tau = 10.0  # gdas: temperature of its samples' gradient in the first epoch; above 0
+  method.gdas.tau_end = 0.1  # gdas: what it falls to, linearly, in the last epoch; above 0
+  method.drnas = ConfigDict()
+  # drnas: whether none is a candidate: officially in NAS-Bench-201, but not in the space of DARTS
+  method.drnas.none = False
+  # drnas: weight in the architecture's loss of the divergence from Dirichlet(1); officially 0 with
+  # arch_weight_decay, or 1e-3 (to be tuned) without
+  method.drnas.kl = 0.0
+  method.sdarts = ConfigDict()
+  method.sdarts.perturbation = 'random'  # sdarts: random or adversarial
+  # sdarts: most that is added to a mixing weight in the first epoch, and what that grows to
+  method.sdarts.epsilon_start = 0.03
+  method.sdarts.epsilon = 0.3  # sdarts: reached linearly, one epoch after the last
+  method.sdarts.steps = 7  # sdarts, adversarial: gradient steps to the perturbation; at least 1
+  # sdarts, adversarial: length of all these steps together, in epsilons; above 0
+  method.sdarts.step_size = 2.0
+  method.rlnas = ConfigDict()
   # rlnas: which weights the angle is taken over: network (all that a cell's network has) or edges
   # (only those of its operations; layers that all cells share outweigh them in a small supernet)
-  method.rlnas = ConfigDict()
   method.rlnas.angle = 'network'
   # rlnas: evolution of the cell that turns most; spaces of few cells are ranked whole instead
-  method.evolution = evolution = ConfigDict()
-  evolution.population = 50  # cells of the first generation
-  evolution.generations = 20  # at least 1
-  evolution.parents = 10  # the best cells so far, which are bred from
-  evolution.mutations = 25  # cells of a generation that differ from a parent in some genes
-  evolution.mutation_probability = 0.1  # of each gene
-  evolution.crossovers = 25  # cells of a generation that have half of their genes from each of two
+  method.evolution = ConfigDict()
+  method.evolution.population = 50  # cells of the first generation
+  method.evolution.generations = 20  # at least 1
+  method.evolution.parents = 10  # the best cells so far, which are bred from
+  # cells of a generation that differ from a parent in some genes
+  method.evolution.mutations = 25
+  method.evolution.mutation_probability = 0.1  # of each gene
+  # cells of a generation that have about half of their genes from each of two parents
+  method.evolution.crossovers = 25
   # random: how a cell is chosen
   method.random = ConfigDict()
   method.random.cells = 10  # random cells that share search.epochs

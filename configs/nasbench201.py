@@ -32,17 +32,16 @@ def get_config(choice='rlnas'):
     search.train_portion = 0.96
   if method == 'pc_darts':
     search.partial_channels = 4
+  if method == 'drnas':
+    config.method.drnas.none = True
   if config.scale == 'laptop':
     search.channels, search.cells = 8, 1
-    search.batch = 64
-    search.epochs = 40
-    config.source.examples = 2_000
+    # So few images, always the same, that even this supernet begins to know their labels by heart.
+    config.source.examples = 800
     config.source.channels = 3
+    search.batch, search.epochs, search.augment.pad = 64, 150, 0
     if method == 'rlnas':
-      # So few images that the small supernet begins to know their labels by heart in minutes, and
-      # the weights of its edges alone, which are few beside those between the stages.
-      config.source.examples = 800
+      # The weights of edges alone, which are few beside those between the stages.
       config.method.rlnas.angle = 'edges'
-      search.train_portion, search.epochs = 0.9, 150
-      search.lr, search.augment.pad = 0.1, 0
+      search.train_portion, search.lr = 0.9, 0.1
   return config

@@ -1,13 +1,17 @@
 """What a user does wrong ends with one message and code 2, before any work, and loses nothing."""
 
+import errno
 import json
+import os
+import re
 
+import jax
 import numpy as np
 import pytest
 from stand_ins import NOISE, RETRAIN, contents, install, start
 
 import unrealnas_jax
-from unrealnas_jax import metrics
+from unrealnas_jax import metrics, stop
 
 REAL = '--config.source.name=real'
 TABLE = '--config.benchmark.nasbench201_csv'
@@ -15,9 +19,51 @@ TABLE = '--config.benchmark.nasbench201_csv'
 
 @pytest.fixture(autouse=True)
 def calls(monkeypatch):
+  def initialize():
+    raise ValueError('coordinator_address should be defined.')
+
+  monkeypatch.setattr(jax.distributed, 'initialize', initialize)
   return install(monkeypatch)
 
 
+# Key, its value -> what the message must hold.
+VALUES = [
+  ('seed', '-1', 'seed = -1; allowed: a whole number from 0 to 2147483647'),
+  ('seed', '99999999999999999999', 'allowed: a whole number from 0 to 2147483647'),
+  ('seed', '', '--config.seed=; allowed: a whole number'),
+  ('dtype', 'float16', "dtype = 'float16'; allowed: float32, bfloat16"),
+  ('source.name', 'nosie', "source.name = 'nosie'; allowed: noise, random_labels, real"),
+  ('source.examples', '1e3', 'source.examples=1e3; allowed: a whole number'),
+  ('source.examples', '100000000000', 'source.examples = 100000000000; allowed: a whole number fr'),
+  ('source.size', '1000000', 'source.size = 1000000; allowed: a whole number from 1 to 4096'),
+  ('source.classes', '1', 'source.classes = 1; allowed: a whole number from 2'),
+  ('method.arch_betas', '(0.5,)', 'method.arch_betas = (0.5,); allowed: two numbers'),
+  ('search.space', 'dart', "search.space = 'dart'; allowed: darts"),
+  ('search.channels', '100000000', 'search.channels = 100000000; allowed: a whole number from 1'),
+  ('search.cells', '0', 'search.cells = 0; allowed: a whole number from 1'),
+  ('search.batch', '8,16', '--config.search.batch=8,16; allowed: a whole number'),
+  ('search.batch', '4096', 'search.batch = 4096; allowed: at most 500'),
+  ('search.epochs', '-1', 'search.epochs = -1; allowed: a whole number'),
+  ('search.lr', '-1', 'search.lr = -1.0; allowed: a number above 0'),
+  ('search.lr', 'nan', 'search.lr = nan; allowed: a number above 0'),
+  ('search.clip', 'inf', 'search.clip = inf; allowed: a number above 0'),
+  ('search.lr_end', '1.0', 'search.lr_end = 1.0; allowed: at most search.lr = 0.025'),
+  ('search.momentum', '1', 'search.momentum = 1.0; allowed: a number from 0 to below 1'),
+  ('search.train_portion', '1', 'search.train_portion = 1.0; allowed: a number above 0 and below'),
+  ('search.steps_per_call', '7', 'search.steps_per_call = 7; allowed: a divisor of the 15 steps'),
+  ('search.augment.pad', '99', 'search.augment.pad = 99; allowed: less than source.size = 16'),
+  ('search.augment.flip', 'maybe', '--config.search.augment.flip=maybe; allowed: True or False'),
+  ('retrain.stem', 'vgg', "retrain.stem = 'vgg'; allowed: cifar, imagenet"),
+  ('retrain.drop_path', '1', 'retrain.drop_path = 1.0; allowed: a number from 0 to below 1'),
+  ('retrain.auxiliary', '-0.4', 'retrain.auxiliary = -0.4; allowed: a number of at least 0'),
+  ('checkpoint.keep', '0', 'checkpoint.keep = 0; allowed: a whole number of at least 1'),
+  ('log_every', '0', 'log_every = 0; allowed: a whole number of at least 1'),
+  ('data.path', 'images.csv', "data.path = 'images.csv'; allowed: 'digits', a file 'x.npz'"),
+  ('data.path', 'tfds:', "data.path = 'tfds:'; allowed: 'digits', a file 'x.npz'"),
+  ('data.path', 'tfds:nope', 'data.path tfds:nope: no files in'),
+  ('data.size', '-8', 'data.size = -8; allowed: a whole number from 0'),
+]
+TOO_MANY = ['--coordinator=localhost:1', '--processes=2', '--process=2']
 # What is given beside --workdir -> what the message must hold.
 BAD = [
   ([], '--config=FILE is missing'),
@@ -40,6 +86,13 @@ BAD = [
   ([f'--config={NOISE}', '--config.data.path=x.npz'], "data.path = 'x.npz'; no such file"),
   ([f'--config={NOISE}', '--config.genotype=DARTS_V9'], "genotype='DARTS_V9'"),
   ([f'--config={RETRAIN}'], 'genotype = None; allowed:'),
+  *(([f'--config={NOISE}', f'--config.{key}={value}'], message) for key, value, message in VALUES),
+  ([f'--config={NOISE}', '--config.seed'], '--config.seed=--workdir='),
+  ([f'--config={NOISE}', '--config.retrain.epochs=0', '--config.genotype=PDARTS'], 'nothing to do'),
+  ([f'--config={NOISE}', '--process=1'], '--coordinator, --processes: missing; allowed: all of'),
+  ([f'--config={NOISE}', '--processes=0'], '--processes=0: 0 is not a positive integer'),
+  ([f'--config={NOISE}', *TOO_MANY], '--process=2; allowed: less than --processes=2'),
+  ([f'--config={NOISE}', '--distributed'], '--distributed: JAX finds no other processes here'),
   ([f'--config={NOISE}', '--config.genotype=|none~0|'], 'names 1 nodes; allowed: 3 as in |op~0|+'),
   ([f'--config={NOISE}', f'{TABLE}=x.csv'], "x.csv'; allowed: '' unless search.space"),
 ]
@@ -131,8 +184,7 @@ def test_workdir_of_a_run_stopped_at_once_is_free(tmp_path, monkeypatch, calls):
   args = (f'--config={NOISE}', f'--workdir={tmp_path}/run')
   with monkeypatch.context() as patch:
     patch.setattr(unrealnas_jax.search, 'run', killed)
-    with pytest.raises(KeyboardInterrupt):
-      start(*args)
+    assert start(*args) == stop.EXIT_CODE
   assert start(*args, '--config.search.epochs=7') == 0
   assert json.loads((tmp_path / 'run' / 'config.json').read_text())['search']['epochs'] == 7
 
@@ -160,10 +212,29 @@ def test_faults_of_the_program_keep_their_trace(tmp_path, monkeypatch):
   assert start(*args) == 2
 
 
-def test_a_full_disk_is_told_without_a_trace(tmp_path, monkeypatch, capsys):
-  def full(*args):
-    raise OSError(28, 'No space left on device', 'metrics.jsonl')
+@pytest.mark.parametrize(
+  'error',
+  [
+    MemoryError('Unable to allocate 9 TiB'),
+    jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: 9 TiB'),
+  ],
+)
+def test_too_little_memory_is_told_without_a_trace(tmp_path, monkeypatch, capsys, error):
+  def large(*args):
+    raise error
 
-  monkeypatch.setattr(unrealnas_jax.search, 'run', full)
+  monkeypatch.setattr(unrealnas_jax.search, 'run', large)
   assert start(f'--config={NOISE}', f'--workdir={tmp_path}/run') == 2
-  assert 'No space left on device' in capsys.readouterr().err
+  err = capsys.readouterr().err
+  assert re.fullmatch(r'error: not enough memory \(.*9 TiB\); allowed: smaller .*\n', err)
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_fails_is_told_without_a_trace(tmp_path, monkeypatch, capsys, number):
+  def fails(*args):
+    raise OSError(number, os.strerror(number), 'metrics.jsonl')
+
+  monkeypatch.setattr(unrealnas_jax.search, 'run', fails)
+  assert start(f'--config={NOISE}', f'--workdir={tmp_path}/run') == 2
+  text = f"error: [Errno {number}] {os.strerror(number)}: 'metrics.jsonl'\n"
+  assert capsys.readouterr().err == text

@@ -2,10 +2,12 @@
 
 import os
 import pathlib
+import resource
 import socket
 import subprocess
 import sys
 import textwrap
+import types
 from typing import Any
 
 import flax.struct
@@ -63,6 +65,12 @@ def test_round_trip_is_bit_exact_and_needs_shapes_only(tmp_path):
   assert jax.tree.leaves(state)[0].sharding == jax.tree.leaves(make_state())[0].sharding
 
 
+def test_paths_of_object_stores_stay_as_they_are(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert str(checkpoint.folder('gs://bucket/run', 'search')) == 'gs://bucket/run/checkpoints/search'
+  assert str(checkpoint.folder('run', 'search')) == f'{tmp_path}/run/checkpoints/search'
+
+
 def test_nothing_saved_is_none(tmp_path):
   manager = checkpoint.open(tmp_path, 'search', 5)
   assert checkpoint.restore_latest(manager, make_state()) is None
@@ -111,6 +119,11 @@ def damage_arrays(step):
     path.write_bytes(b'\xff' * path.stat().st_size)
 
 
+def cut_arrays(step):
+  for path in step.rglob('d/*'):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def damage_metadata(step):
   (step / 'default' / '_METADATA').write_text('{')
 
@@ -126,8 +139,14 @@ def damage_all(step):
 
 
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')  # Orbax's threads
-@pytest.mark.parametrize('damage', [damage_arrays, damage_metadata, damage_manifest, damage_all])
-def test_unreadable_newest_falls_back_and_is_saved_again(tmp_path, damage):
+@pytest.mark.parametrize(
+  'damage', [damage_arrays, cut_arrays, damage_metadata, damage_manifest, damage_all]
+)
+def test_unreadable_newest_falls_back_and_is_saved_again(tmp_path, monkeypatch, damage):
+  warnings = []
+  monkeypatch.setattr(
+    checkpoint.logging, 'warning', lambda text, *args: warnings.append(text % args)
+  )
   save_all(tmp_path, [1, 2])
   folder = tmp_path / 'checkpoints' / 'search'
   damage(folder / '2')
@@ -135,6 +154,7 @@ def test_unreadable_newest_falls_back_and_is_saved_again(tmp_path, damage):
   step, state = checkpoint.restore_latest(manager, make_state())
   assert (step, bits(state)) == (1, bits(make_state(1)))
   assert (folder / 'unreadable-2').exists()
+  assert [text for text in warnings if text.startswith(f'Checkpoint 2 of {folder} is unreadable: ')]
   checkpoint.save(manager, 2, make_state(2))
   checkpoint.wait(manager)
   step, state = checkpoint.restore_latest(manager, make_state())
@@ -166,6 +186,44 @@ def test_half_written_checkpoint_is_not_seen(tmp_path):
   step, _ = checkpoint.restore_latest(manager, make_state())
   checkpoint.close(manager)
   assert step == 1
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+def test_a_write_that_fails_is_told_and_harms_no_other(tmp_path):
+  """The system refuses files of more than some size, as it does on a full disk."""
+  large = parallel.replicate({'w': np.random.default_rng(0).random(100_000, np.float32)})
+  manager = checkpoint.open(tmp_path, 'search', 5)
+  checkpoint.save(manager, 1, large)
+  checkpoint.wait(manager)
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+  try:
+    checkpoint.save(manager, 2, large)
+    with pytest.raises(ValueError, match=r'no checkpoint can be written to .*search: .* allowed: '):
+      checkpoint.close(manager)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  manager = checkpoint.open(tmp_path, 'search', 5)
+  assert checkpoint.restore_latest(manager, large)[0] == 1
+  checkpoint.save(manager, 2, large)
+  checkpoint.close(manager)
+  names = {path.name for path in (tmp_path / 'checkpoints' / 'search').iterdir()}
+  assert names == {'1', '2'}
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
+  save_all(tmp_path, [1])
+  manager = checkpoint.open(tmp_path, 'search', 5)
+  left = types.SimpleNamespace(free=checkpoint.SPARE_BYTES)
+  monkeypatch.setattr(checkpoint.shutil, 'disk_usage', lambda path: left)
+  checkpoint.close(checkpoint.open(tmp_path, 'search', 5))
+  with pytest.raises(ValueError, match='it needs 16 MiB, and 16 MiB are free; allowed: a folder'):
+    checkpoint.save(manager, 2, make_state())
+  left.free -= 1
+  with pytest.raises(ValueError, match='it needs 16 MiB, and 15 MiB are free'):
+    checkpoint.open(tmp_path, 'search', 5)
+  checkpoint.close(manager)
+  assert [path.name for path in (tmp_path / 'checkpoints' / 'search').iterdir()] == ['1']
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,18 @@
 import pathlib
 
 import jax
+import pytest
 
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 GOLDEN = pathlib.Path(__file__).with_name('golden')
+
+
+@pytest.fixture(scope='session')
+def compiled(tmp_path_factory):
+  """The folder of compiled code that all programs share which the tests start."""
+  return tmp_path_factory.mktemp('compiled')
 
 
 def pytest_addoption(parser):

@@ -12,6 +12,7 @@ import tiny
 from unrealnas_jax.depthwise import depthwise_conv, grouped_conv, shifted_conv
 
 CHANNELS = 3
+shifted_conv_twice = functools.partial(shifted_conv, twice=True)
 
 
 def inputs(kernel, size, dtype=jnp.float32):
@@ -44,10 +45,11 @@ def output_and_gradients(conv, x, kernel, stride, dilation):
 )
 def test_shifted_form_equals_grouped_form(kernel, size, stride, dilation):
   x, kernel = inputs(kernel, size)
-  found = output_and_gradients(shifted_conv, x, kernel, stride, dilation)
   expected = output_and_gradients(grouped_conv, x, kernel, stride, dilation)
-  assert found[0].shape == (2, -(-size[0] // stride), -(-size[1] // stride), CHANNELS)
-  tiny.assert_trees_close(found, expected, 1e-6)
+  for conv in (shifted_conv, shifted_conv_twice):
+    found = output_and_gradients(conv, x, kernel, stride, dilation)
+    assert found[0].shape == (2, -(-size[0] // stride), -(-size[1] // stride), CHANNELS)
+    tiny.assert_trees_close(found, expected, 1e-6)
 
 
 def test_by_hand():

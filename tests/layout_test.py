@@ -16,7 +16,8 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'nasbench201 stages graph_layout',
+  'growing events stop finite distributed config_file stages',
+  'nasbench201 graph_layout',
   'genotype tabular parallel cost depthwise environment',
   'data dense drawing',
   'ops objective',
@@ -36,7 +37,7 @@ ORDER = (
   'claim figures tables analysis',
   'plots dry_run',
   'main',
-  'benchmark',
+  'benchmark contact_sheet',
 )
 LEVELS = {name: level for level, names in enumerate(ORDER) for name in names.split()}
 VAGUE = re.compile(r'(^|_)(utils?|helpers?|common|misc)(_|$)')

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import signal
 import types
 
 import jax
@@ -31,7 +33,7 @@ def step(key, state, batch):
   def one_step(state, x):
     noise = jax.random.normal(jax.random.fold_in(key, state['step']))
     w = state['w'] + parallel.mean(x.mean()) + 0.1 * noise
-    return {'step': state['step'] + 1, 'w': w}, {'w': w, 'x': parallel.mean(x.mean())}
+    return {'step': state['step'] + 1, 'w': w}, {'w': w, 'train_loss': parallel.mean(x.mean())}
 
   return lax.scan(one_step, state, batch['x'])
 
@@ -40,15 +42,24 @@ class Stopped(Exception):
   """In place of a kill."""
 
 
-def make_plan(per_call=1, stop_at=None, **changes):
-  """A plan whose batches stop the run when step number stop_at is to begin."""
+def make_plan(per_call=1, stop_at=None, signals=(), wrong=None, **changes):
+  """A plan whose batches stop the run when step number stop_at is to begin.
+
+  signals: (number of a step, signal that is sent when its batch is made)
+  wrong: (number of a step, what is in its batch in place of 0)
+  """
 
   def batches(steps):
     for first in steps[::per_call]:
       numbers = range(first, first + per_call)
       if stop_at in numbers:
         raise Stopped
-      yield ({'x': np.float32([[number + row for row in range(8)] for number in numbers])},)
+      for number in [number for at, number in signals if at in numbers]:
+        os.kill(os.getpid(), number)
+      x = np.float32([[number + row for row in range(8)] for number in numbers])
+      if wrong and wrong[0] in numbers:
+        x[wrong[0] - first, 0] = wrong[1]
+      yield ({'x': x},)
 
   plan = loop.Plan(
     phase='search',
@@ -86,7 +97,7 @@ def test_metrics_and_checkpoints_of_a_whole_run(tmp_path):
     *((12, 'phase'), (12, 'epoch')),
   ]
   # Step n of 12 sees the numbers n - 1 .. n + 6, of which the mean is n + 2.5.
-  assert lines(tmp_path)[0]['x'] == 5.5
+  assert lines(tmp_path)[0]['train_loss'] == 5.5
   epochs = [line for line in lines(tmp_path) if 'epoch' in line]
   assert [line['learning_rate'] for line in epochs] == [1, 1 / 2, 1 / 3]
   assert epochs[-1]['sum'] == lines(tmp_path)[-2]['w']
@@ -118,6 +129,76 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path, per_call, every):
   whole, stopped = (tmp_path / name / 'metrics.jsonl' for name in ('whole', 'stopped'))
   assert stopped.read_bytes() == whole.read_bytes()
   assert saved(tmp_path / 'stopped') == saved(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(('per_call', 'stops'), [(1, [1, 6, 12]), (2, [2, 6, 12])])
+def test_a_signal_saves_after_the_step_and_the_run_goes_on(tmp_path, per_call, stops, number):
+  expected, _ = loop.run(make_plan(per_call), KEY, config(every=5), tmp_path / 'whole')
+  for done in stops:
+    with pytest.raises(KeyboardInterrupt, match=f'after step {done} of 12 of the search'):
+      loop.run(
+        make_plan(per_call, signals=[(done - 1, number)]), KEY, config(5), tmp_path / 'stopped'
+      )
+    assert saved(tmp_path / 'stopped')[-1] == done
+  found, _ = loop.run(make_plan(per_call), KEY, config(every=5), tmp_path / 'stopped')
+  assert bits(found) == bits(expected)
+  whole, stopped = (tmp_path / name / 'metrics.jsonl' for name in ('whole', 'stopped'))
+  assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+  plan = make_plan(signals=[(6, signal.SIGINT), (6, signal.SIGTERM)])
+  handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+  with pytest.raises(KeyboardInterrupt):
+    loop.run(plan, KEY, config(every=5), tmp_path)
+  assert saved(tmp_path) == [5]
+  assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+
+
+def test_a_signal_after_the_last_step_is_heeded(tmp_path):
+  close = loop.checkpoint.close
+
+  def told(manager):
+    os.kill(os.getpid(), signal.SIGTERM)
+    close(manager)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop.checkpoint, 'close', told)
+    with pytest.raises(KeyboardInterrupt):
+      loop.run(make_plan(), KEY, config(), tmp_path)
+  assert saved(tmp_path) == [4, 8, 12]
+
+
+@pytest.mark.parametrize('number', [np.nan, np.inf])
+@pytest.mark.parametrize('per_call', [1, 4])
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, per_call, number):
+  for _ in range(2):  # and so does every next start
+    with pytest.raises(ValueError, match=f'train_loss is {number} after step 7, ') as caught:
+      loop.run(make_plan(per_call, wrong=(6, number)), KEY, config(every=4), tmp_path)
+    for part in ('learning rate 0.5;', f'checkpoint: {tmp_path}/checkpoints/search/4.', '.lr or'):
+      assert part in str(caught.value)
+    assert saved(tmp_path) == [4]
+    assert [line['step'] for line in lines(tmp_path)][-1] < 7
+
+
+def test_a_loss_that_is_not_logged_is_met_in_the_state(tmp_path):
+  with pytest.raises(ValueError, match='w holds NaN or infinity after step 8, .*: none'):
+    loop.run(make_plan(wrong=(6, np.nan)), KEY, config(every=8, log_every=99), tmp_path)
+  assert saved(tmp_path) == []
+
+
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
+  """Asked to stop, with a finite loss: only the state is wrong."""
+  plan = make_plan(signals=[(5, signal.SIGTERM)])
+
+  def step(*args):
+    state, values = plan.step(*args)
+    return jax.tree.map(lambda x: x / 0 if x.dtype == np.float32 else x, state), values
+
+  with pytest.raises(ValueError, match='w holds NaN or infinity after step 6'):
+    loop.run(plan._replace(step=step), KEY, config(every=9), tmp_path)
+  assert saved(tmp_path) == []
 
 
 def test_a_finished_phase_is_read_and_not_run(tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import stand_in_table
 from stand_ins import FOUND, NOISE, RETRAIN, ROOT, contents, install, start
 
 import unrealnas_jax
-from unrealnas_jax import genotype, main
+from unrealnas_jax import genotype, main, stop
 
 
 @pytest.fixture(autouse=True)
@@ -82,11 +84,19 @@ def test_a_run_that_goes_on_keeps_its_genotype(tmp_path, calls, monkeypatch):
 
   with monkeypatch.context() as patch:
     patch.setattr(unrealnas_jax.retrain, 'run', killed)
-    with pytest.raises(KeyboardInterrupt):
-      start(*args)
+    assert start(*args) == stop.EXIT_CODE
   file.write_text(genotype.to_json(genotype.PUBLISHED['DARTS_V1']))
   assert start(*args) == 0
   assert calls == [('retrain', FOUND)]
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_with_the_command_that_goes_on(tmp_path, capsys, monkeypatch, number):
+  monkeypatch.setattr(unrealnas_jax.search, 'run', lambda *args: os.kill(os.getpid(), number))
+  handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+  assert start(f'--config={NOISE}', f'--workdir={tmp_path}/run') == stop.EXIT_CODE == 75
+  assert capsys.readouterr().err == f'stopped; to go on: {shlex.join(sys.orig_argv)}\n'
+  assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
 
 
 CELL = '|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|'
@@ -158,7 +168,7 @@ def test_workdir_is_named_after_the_config(tmp_path, monkeypatch):
 
 def test_distributed_starts_before_the_config_asks_for_devices(tmp_path, monkeypatch):
   order = []
-  monkeypatch.setattr(main.jax.distributed, 'initialize', lambda: order.append('initialize'))
+  monkeypatch.setattr(main.jax.distributed, 'initialize', lambda *args: order.append('initialize'))
   backend = main.jax.default_backend
   monkeypatch.setattr(main.jax, 'default_backend', lambda: order.append('backend') or backend())
   args = (f'--config={NOISE}', '--config.seed', '3', f'--workdir={tmp_path}/run')

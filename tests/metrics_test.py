@@ -24,7 +24,7 @@ def run(folder, start, stop, phase='search', killed=False):
   for step in range(start + 1, stop + 1):
     metrics.write(writer, step, {'loss': np.float32(1 / step)}, {'images_per_second': 5.0})
   if not killed:
-    metrics.close(writer)
+    metrics.flush(writer)
 
 
 def test_lines_hold_phase_step_and_plain_values(tmp_path):
@@ -44,14 +44,14 @@ def test_lines_hold_phase_step_and_plain_values(tmp_path):
     '{"phase": "search", "step": 7, "float32": 0.1, "bfloat16": 0.5, "whole": 3, '
     '"array": [0.25, 0.5], "text": "Genotype(...)", "nan": null, "infinite": null, "flag": true}\n'
   )
-  metrics.close(writer)
+  metrics.flush(writer)
 
 
 def test_shortest_digits_lose_nothing(tmp_path):
   values = np.random.default_rng(0).normal(size=50).astype(np.float32)
   writer = metrics.open(tmp_path, 'search', 0)
   metrics.write(writer, 1, {str(i): value for i, value in enumerate(values)})
-  metrics.close(writer)
+  metrics.flush(writer)
   (line,) = lines(tmp_path)
   np.testing.assert_array_equal([np.float32(line[str(i)]) for i in range(50)], values)
 
@@ -92,24 +92,15 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path, text):
   assert (tmp_path / 'metrics.jsonl').read_text() == text
 
 
-def test_object_stores_get_the_whole_file(tmp_path, monkeypatch):
-  written = []
-  monkeypatch.setattr(metrics, '_write_whole', lambda path, text: written.append(text))
-
-  class Remote:
-    """A path of an object store that already holds one line."""
-
-    def __str__(self):
-      return 'gs://bucket/metrics.jsonl'
-
-    def exists(self):
-      return True
-
-    def read_text(self):
-      return 'before\n'
-
-  metrics._append(Remote(), 'now\n')
-  assert written == ['before\nnow\n']
+def test_object_stores_get_whole_files_at_flush(tmp_path, monkeypatch):
+  monkeypatch.setattr(metrics.growing, 'is_remote', lambda path: True)
+  run(tmp_path, 0, 2)
+  writer = metrics.open(tmp_path, 'search', 2)
+  metrics.write(writer, 3, {'loss': 0.25})
+  assert [line['step'] for line in lines(tmp_path)] == [1, 2]
+  metrics.flush(writer)
+  assert [line['step'] for line in lines(tmp_path)] == [1, 2, 3]
+  assert [step for _, step, _ in scalars(tmp_path)][-1] == 3
 
 
 def scalars(folder):

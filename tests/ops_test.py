@@ -31,7 +31,12 @@ def plain_avg_pool(x, stride):
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize(
-  ('pool', 'plain'), [(ops.max_pool, plain_max_pool), (ops.avg_pool, plain_avg_pool)]
+  ('pool', 'plain'),
+  [
+    (ops.max_pool, plain_max_pool),
+    (functools.partial(ops.max_pool, twice=True), plain_max_pool),
+    (ops.avg_pool, plain_avg_pool),
+  ],
 )
 def test_pools_equal_reduce_window(pool, plain, stride, size):
   # All below zero, where padding with zeros would win. Without ties: there gradients may differ.

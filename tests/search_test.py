@@ -76,19 +76,22 @@ def step(key, state, train, val, *, net, tx, hp):
 
 @pytest.fixture
 def stand_ins(monkeypatch):
-  """Puts the stand-ins in place; `labels` of what it returns are the true labels to them."""
-  expected = types.SimpleNamespace(labels=jnp.arange(IMAGES) % 4)
+  """Puts the stand-ins in place; `labels` of what it returns are the true labels to them.
+
+  Its `judge` is 1 for mixing weights whose network answers right, -1 for others.
+  """
+  expected = types.SimpleNamespace(labels=jnp.arange(IMAGES) % 4, judge=lambda weights: 1)
 
   def label_of(images):
     return expected.labels[numbers(images) % IMAGES]
 
   def apply(params, stats, weights, images, train):
     assert not train
-    return jax.nn.one_hot(label_of(images), 4), stats
+    return expected.judge(weights) * jax.nn.one_hot(label_of(images), 4), stats
 
   net = Net(SPACE, lambda key: ({'w': jnp.zeros(2)}, {'m': jnp.zeros(2)}), apply, label_of)
   method = types.SimpleNamespace(
-    init=darts.init, weights=darts.weights, decode=darts.decode, step=step
+    init=darts.init, weights=darts.weights, decode=darts.decode, step=step, SPARSE=False
   )
   monkeypatch.setitem(METHODS, 'darts', method)
   monkeypatch.setattr(search, 'make_net', lambda *args: net)
@@ -140,6 +143,20 @@ def test_a_subset_searches_on_the_same_share_of_each_class(tmp_path, stand_ins):
     np.testing.assert_array_equal(np.bincount(labels[list(half)]), [4, 4, 4, 4])
   search.run(config, dataset, tmp_path)
   assert [line['eval_accuracy'] for line in of_epochs(tmp_path)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize('sparse', [False, True])
+def test_a_supernet_trained_path_by_path_is_judged_by_its_strongest_path(
+  tmp_path, stand_ins, sparse
+):
+  def judge(weights):
+    alone = jnp.stack([(table.max(1) == 1).all() for table in weights.values()]).all()
+    return jnp.where(alone == sparse, 1, -1)
+
+  METHODS['darts'].SPARSE = sparse
+  stand_ins.judge = judge
+  search.run(make_config(), make_dataset(), tmp_path)
+  assert [line['eval_accuracy'] for line in of_epochs(tmp_path)] == [1, 1]
 
 
 def test_random_labels_stay_the_same_and_test_images_out(tmp_path, stand_ins):

@@ -52,6 +52,7 @@ def install(monkeypatch):
 def start(*args):
   """The exit code of the program started with these arguments."""
   values = flags.FlagValues()
+  sys.modules.pop('config_config', None)  # else a config file runs in what the last one left
   try:
     return main.main(main.parse(['main', *args], values), values)
   except SystemExit as end:

@@ -4,6 +4,7 @@ import functools
 import json
 import pathlib
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import tiny
 import torch_names
 
-from unrealnas_jax import cost, supernet
+from unrealnas_jax import cost, supernet, torch_weights
 from unrealnas_jax.genotype import Genotype
 from unrealnas_jax.network import Network
 from unrealnas_jax.spaces.darts import SPACE
@@ -184,7 +185,15 @@ def test_one_hot_weights_make_the_discrete_network():
   network = Network(genotype, *sizes)
   apply = functools.partial(network.apply, train=True, mutable=['batch_stats'])
   weights = chosen(official, genotype, meta['layers'])
-  discrete = torch_names.network_variables(weights, genotype, meta['layers'])
+  discrete = flax.traverse_util.unflatten_dict(
+    {
+      (where := torch_weights.path(name, network)): torch_weights.array(
+        value, depthwise=where[-1] == 'depthwise'
+      )
+      for name, value in weights.items()
+      if not name.endswith('num_batches_tracked')
+    }
+  )
   (expected, _), _ = tiny.quick_jit(apply)(with_norms(network, discrete, images), images)
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 

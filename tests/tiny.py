@@ -10,13 +10,8 @@ from unrealnas_jax import supernet
 from unrealnas_jax.spaces import darts
 
 # What LLVM would make quicker is run once here; compiling takes half as long without.
-quick_jit = functools.partial(
-  jax.jit,
-  compiler_options={
-    'xla_backend_optimization_level': 0,
-    'xla_llvm_disable_expensive_passes': True,
-  },
-)
+QUICK = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
+quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 # Two nodes, and one operation of each way to be computed: a pool, the identity, a convolution.
 # The first cell reduces, so that the second meets states of two sizes.

@@ -4,29 +4,21 @@ The programs run side by side and share a cache of compiled code; a test waits f
 """
 
 import concurrent.futures
-import json
-import os
-import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 
 import numpy as np
-import orbax.checkpoint as ocp
+import programs as started
 import pytest
-import quick_run
 from chexpert_films import FEATURES, NAMES, record
+from programs import CONFIG, SEARCH_ONLY, last_state, lines, result
 from tfds_writer import write
 
 from unrealnas_jax import config as config_lib
 from unrealnas_jax import genotype
 from unrealnas_jax.data import chexpert
 from unrealnas_jax.rules import flatten
-
-ROOT = pathlib.Path(__file__).parent.parent
-CONFIG = str(ROOT / 'tests' / 'quick_run.py')
-SEARCH_ONLY = '--config.retrain.epochs=0'
 
 # The program with SIGKILL after it has written a line of metrics, once a checkpoint is on disk:
 # main.py PHASE STEP CHECKPOINT flags
@@ -53,12 +45,11 @@ app.run(main.main, flags_parser=main.parse)
 class Programs:
   """Starts programs in one folder, two at a time, and gives what they left when they are done."""
 
-  def __init__(self, folder):
-    self.folder = folder
+  def __init__(self, folder, compiled):
+    self.folder, self.compiled = folder, compiled
     self.pool = concurrent.futures.ThreadPoolExecutor(2)
     self.futures = {}
-    self.npz = folder / 'x.npz'
-    np.savez(self.npz, **quick_run.images())
+    self.images = started.write_images(folder)
 
   def start(self, name, job):
     self.futures[name] = self.pool.submit(job, self.folder / name)
@@ -70,19 +61,9 @@ class Programs:
 
   def run(self, workdir, *args, devices=1, killed_at=None, config=CONFIG):
     """Runs the program to its end, which a kill must be if it is to be killed."""
-    environment = {
-      **os.environ,
-      'PYTHONPATH': str(ROOT),
-      'JAX_PLATFORMS': 'cpu',
-      'JAX_NUM_CPU_DEVICES': str(devices),
-      'JAX_COMPILATION_CACHE_DIR': str(self.folder / 'cache'),
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-      # What LLVM would make quicker is run a few times only.
-      'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true',
-    }
-    program = ['-c', KILLED, *killed_at] if killed_at else ['-m', 'unrealnas_jax.main']
-    flags = [f'--config={config}', f'--workdir={workdir}', f'--config.data.path={self.npz}']
-    command = [sys.executable, *program, *flags, *args]
+    program = ('-c', KILLED, *killed_at) if killed_at else started.MAIN
+    command = started.command(workdir, self.images, *args, program=program, config=config)
+    environment = started.environment(self.compiled, devices)
     ended = subprocess.run(
       command, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
@@ -98,8 +79,8 @@ class Programs:
 
 
 @pytest.fixture(scope='module')
-def programs(tmp_path_factory):
-  programs = Programs(tmp_path_factory.mktemp('programs'))
+def programs(tmp_path_factory, compiled):
+  programs = Programs(tmp_path_factory.mktemp('programs'), compiled)
   run = programs.run
   programs.start('whole', run)
   calls = '--config.search.steps_per_call=4'
@@ -111,24 +92,6 @@ def programs(tmp_path_factory):
   programs.start('chexpert', run_chexpert(programs))
   yield programs
   programs.pool.shutdown(cancel_futures=True)
-
-
-def lines(workdir):
-  return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-
-
-def last_state(workdir, phase):
-  """(step, {path: array}) of the newest checkpoint."""
-  folder = workdir / 'checkpoints' / phase
-  step = max(int(path.name) for path in folder.iterdir())
-  with ocp.StandardCheckpointer() as reader:
-    return step, {k: np.asarray(x) for k, x in reader.restore(folder / f'{step}/default').items()}
-
-
-def result(workdir):
-  """What result.json says, without times."""
-  values = json.loads((workdir / 'result.json').read_text())
-  return {name: value for name, value in values.items() if not name.endswith('_seconds')}
 
 
 def contents(folder):

@@ -4,30 +4,41 @@ A state is stored as its arrays by path ('arch_opt/0/mu/normal'), so that what a
 can be compared with what a run expects, name by name.
 """
 
+import contextlib
+import shutil
+
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from unrealnas_jax import parallel
+from unrealnas_jax import growing, parallel
+
+SPARE_BYTES = 16 << 20  # that a disk must have beside the arrays: for their index, for metrics
 
 
 def open(workdir, name, keep):
   """The manager of the checkpoints workdir/checkpoints/name, of which the last `keep` stay.
 
   What a killed run left half written is removed. All processes take part in every call here.
+  Raises ValueError: the disk is full.
   """
   options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
   directory = folder(workdir, name)
   if parallel.is_primary():
     directory.mkdir(parents=True, exist_ok=True)
   parallel.barrier(f'checkpoints {name}')
-  return _manager(directory, options)
+  manager = _manager(directory, options)
+  _check_space(manager)
+  return manager
 
 
 def folder(workdir, name):
   """Where the checkpoints `name` of a workdir lie."""
-  return epath.Path(workdir).resolve() / 'checkpoints' / name
+  workdir = epath.Path(workdir)
+  if not growing.is_remote(workdir):
+    workdir = workdir.resolve()  # Orbax wants the whole path
+  return workdir / 'checkpoints' / name
 
 
 def save(manager, step, state):
@@ -35,13 +46,16 @@ def save(manager, step, state):
 
   state: tree of arrays as `parallel.replicate` and `pmap_step` make them. A step that is saved
     already stays as it is.
+  Raises ValueError: this state or the last one cannot be written.
   """
   if step in manager.all_steps():
     return
   # Orbax returns once the arrays are on the host. On CPU that may be the very buffer; JAX then
   # gives the next step another one instead of writing over it (checkpoint_test holds both to it).
   flat = parallel.to_global(_flatten(state))
-  saved = manager.save(step, args=ocp.args.StandardSave(flat))
+  _check_space(manager, sum(x.nbytes for x in flat.values()))
+  with _told(manager):
+    saved = manager.save(step, args=ocp.args.StandardSave(flat))
   assert saved, f'step {step} comes before the last saved one, {manager.latest_step()}'
 
 
@@ -72,19 +86,50 @@ def read_newest(workdir, name, make_like):
 
 
 def wait(manager):
-  """Waits until everything saved is on disk."""
-  manager.wait_until_finished()
+  """Waits until everything saved is on disk. Raises ValueError: it could not be written."""
+  with _told(manager):
+    manager.wait_until_finished()
 
 
 def close(manager):
   """Waits as `wait` does and ends the threads of the manager."""
-  manager.close()
+  with _told(manager):
+    manager.close()
+
+
+@contextlib.contextmanager
+def _told(manager):
+  """Makes one line of what Orbax raises where a checkpoint could not be written."""
+  try:
+    yield
+  except Exception as error:  # tensorstore and the file system each have their own
+    raise _unwritten(manager, str(error).strip().split('\n')[0]) from error
+
+
+def _check_space(manager, array_bytes=0):
+  """Raises ValueError where a disk has no room for a checkpoint, before any of it is written."""
+  if growing.is_remote(manager.directory):
+    return
+  needed = array_bytes + SPARE_BYTES
+  free = shutil.disk_usage(manager.directory).free
+  if free < needed:
+    raise _unwritten(manager, f'it needs {needed >> 20} MiB, and {free >> 20} MiB are free')
+
+
+def _unwritten(manager, reason):
+  return ValueError(
+    f'no checkpoint can be written to {manager.directory}: {reason}; allowed: a folder that can be '
+    'written, with room. The last checkpoint is kept: the same command goes on from there'
+  )
 
 
 def _manager(directory, options):
-  return ocp.CheckpointManager(
+  manager = ocp.CheckpointManager(
     directory, options=options, item_handlers=ocp.StandardCheckpointHandler()
   )
+  # It would tell jax.distributed steps where stop.py tells it calls, and they would not agree.
+  manager.reached_preemption = lambda step: False
+  return manager
 
 
 def _newest(manager, make_like):

@@ -8,7 +8,7 @@ import os
 from absl import logging
 from etils import epath
 
-from unrealnas_jax import metrics, parallel
+from unrealnas_jax import growing, metrics, parallel
 from unrealnas_jax.config import to_json
 from unrealnas_jax.rules import flatten
 
@@ -86,7 +86,7 @@ def _hold(workdir, config):
 
 def _lock(folder):
   """Keeps other programs out of a folder until what is returned is closed or this program ends."""
-  if '://' in str(folder):  # an object store has no locks
+  if growing.is_remote(folder):  # an object store has no locks
     return None
   descriptor = os.open(folder, os.O_RDONLY)
   try:

@@ -6,7 +6,7 @@ import os
 from etils import epath
 from ml_collections import ConfigDict
 
-from unrealnas_jax import genotype, stages, tabular
+from unrealnas_jax import genotype, growing, stages, tabular
 from unrealnas_jax.nasbench201 import Architecture
 from unrealnas_jax.rules import GENOTYPE, PATH, check
 
@@ -23,7 +23,11 @@ def validate(config, devices, dataset=None):
   """
   problems = check(config) or list(_check_stages(config))
   parts = [] if problems else stages.configs(config)
-  problems = problems or [problem for part in parts for problem in check(part)]
+  problems = problems or [
+    f'stages = {config.stages!r}; stage {number + 1}: {problem}'
+    for number, part in enumerate(parts)
+    for problem in check(part)
+  ]
   problems = problems or [
     problem for part in parts for together in CHECKS for problem in together(part, devices, dataset)
   ]
@@ -62,7 +66,7 @@ def to_json(config):
 def _is_folder(name):
   if name in genotype.PUBLISHED:
     return False
-  return epath.Path(name).is_dir() if '://' in name else os.path.isdir(name)
+  return epath.Path(name).is_dir() if growing.is_remote(name) else os.path.isdir(name)
 
 
 def _config_of(workdir):
@@ -88,7 +92,7 @@ def _check_stages(config):
   try:
     stages.configs(config)
   except ValueError as error:
-    yield str(error)
+    yield f'stages = {config.stages!r}; {error}; allowed: keys of configs/default.py'
   if config.search.kept_ops and not config.stages:
     yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from unrealnas_jax import checkpoint, metrics, parallel
+from unrealnas_jax import checkpoint, finite, metrics, parallel, stop
 
 
 class Plan(NamedTuple):
@@ -39,11 +39,14 @@ def run(plan, key, config, workdir):
   """Runs all steps that are still to do; (last state, seconds spent on the phase so far).
 
   Metrics go out at multiples of config.log_every, the lines of a step before its checkpoint.
-  Checkpoints are saved at the first call that reaches a multiple of config.checkpoint.every.
+  Checkpoints are saved at the first call that reaches a multiple of config.checkpoint.every, and
+  when the run is asked to stop. Raises KeyboardInterrupt: it was, and its state is saved;
+  ValueError: a loss or the state is not finite, and the last state saved is one before.
   """
   assert plan.epoch_steps % plan.per_call == 0, (plan.epoch_steps, plan.per_call)
   started = time.monotonic()
   with contextlib.ExitStack() as stack:
+    asked_to_stop = stack.enter_context(stop.after_steps())
     manager = checkpoint.open(workdir, plan.phase, config.checkpoint.keep)
     stack.callback(checkpoint.close, manager)  # after an error too: it may be saving still
     done, state = _restore(manager, plan)
@@ -51,7 +54,7 @@ def run(plan, key, config, workdir):
     if done == plan.steps:
       return state, spent
     writer = metrics.open(workdir, plan.phase, done)
-    stack.callback(metrics.close, writer)
+    stack.callback(metrics.flush, writer)
     key = parallel.replicate(key)
     every = config.checkpoint.every or plan.epoch_steps
     steps = range(done, plan.steps, plan.per_call)
@@ -59,12 +62,22 @@ def run(plan, key, config, workdir):
     for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
       state, values = plan.step(key, state, *(parallel.shard(batch, axis=1) for batch in batches))
       done = first + plan.per_call
-      _write(writer, first, done, values, config.log_every)
+      stopping = asked_to_stop()
+      saving = stopping or done == plan.steps or done // every > first // every
+      lines = [step for step in range(first + 1, done + 1) if step % config.log_every == 0]
+      if lines or saving:
+        values = jax.tree.map(np.asarray, values)
+        _check(plan, manager, first, values, state if saving else None)
+      for step in lines:
+        metrics.write(writer, step, {name: x[step - first - 1] for name, x in values.items()})
       if done % plan.epoch_steps == 0:
         metrics.write(writer, done, _epoch(plan, done, state))
-      if done == plan.steps or done // every > first // every:
+      if saving:
+        metrics.flush(writer)
         checkpoint.save(manager, done, state)
         _spend(workdir, plan.phase, spent + time.monotonic() - started)
+      if stopping:
+        raise KeyboardInterrupt(f'after step {done} of {plan.steps} of the {plan.phase}')
   return state, spent + time.monotonic() - started
 
 
@@ -79,13 +92,26 @@ def _epoch(plan, done, state):
   return {'epoch': epoch, 'learning_rate': learning_rate, **plan.end_of_epoch(state)}
 
 
-def _write(writer, first, done, values, log_every):
-  """Writes the steps of a call whose number is a multiple of log_every."""
-  due = [step for step in range(first + 1, done + 1) if step % log_every == 0]
-  if due and writer is not None:
-    values = jax.tree.map(np.asarray, values)
-    for step in due:
-      metrics.write(writer, step, {name: value[step - first - 1] for name, value in values.items()})
+def _check(plan, manager, first, values, state):
+  """Raises ValueError where a loss of a call, or the state after it, is not finite.
+
+  first: steps done before the call; state: None if it is not to be looked at
+  """
+  loss, array = finite.wrong_loss(values), finite.wrong_array(state)
+  if not loss and not array:
+    return
+  if loss:
+    name, position, number = loss
+    step, found = first + position + 1, f'{name} is {number}'
+  else:
+    step, found = first + plan.per_call, f'{array} holds NaN or infinity'
+  good = manager.latest_step()
+  kept = f'{manager.directory}/{good}' if good else 'none'
+  raise ValueError(
+    f'{plan.phase}: {found} after step {step}, of learning rate {plan.learning_rate(step - 1):g}; '
+    f'allowed: finite numbers. The last good checkpoint: {kept}. The same command meets them '
+    f'again; a smaller {plan.phase}.lr or {plan.phase}.clip in another --workdir may not'
+  )
 
 
 def _spent(workdir, phase):

@@ -2,12 +2,14 @@
 
   python -m unrealnas_jax.main --config=configs/noise.py [--workdir=DIR] [--config.KEY=VALUE ...]
 
-The same command again goes on where it was stopped. Bad input ends with one message and code 2.
+The same command again goes on where it was stopped. Bad input ends with one message and code 2, a
+run that SIGTERM or SIGINT stopped with the command to give again and code 75.
 """
 
 import json
 import os
 import re
+import shlex
 import sys
 import traceback
 
@@ -16,7 +18,17 @@ from absl import app, flags, logging
 from etils import epath
 from ml_collections import config_flags
 
-from unrealnas_jax import claim, environment, metrics, parallel, tabular, usage
+from unrealnas_jax import (
+  claim,
+  config_file,
+  distributed,
+  environment,
+  metrics,
+  parallel,
+  stop,
+  tabular,
+  usage,
+)
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.config import load_genotype, needs_images, validate
 from unrealnas_jax.rules import RULES, unknown
@@ -60,12 +72,17 @@ def main(argv, values=flags.FLAGS):
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
     job = estimate if values.dry_run else run
-    job(values.config, values.workdir or _default_workdir(values['config'].config_filename))
-  except (ValueError, OSError) as error:
+    with stop.at_once():
+      job(values.config, values.workdir or _default_workdir(values['config'].config_filename))
+  except KeyboardInterrupt as stopped:
+    where = ' '.join(['stopped', *map(str, stopped.args)])
+    _tell(f'{where}; to go on: {shlex.join(sys.orig_argv)}', sys.stderr)
+    return stop.EXIT_CODE
+  except (ValueError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
     if not _is_users(error):
       raise
     logging.debug('The error comes from here:', exc_info=True)
-    return fail(error)
+    return fail(_too_large(error) if _is_memory(error) else error)
   return 0
 
 
@@ -76,6 +93,7 @@ def run(config, workdir):
   Nothing is written before all that can be known to be wrong has been looked for.
   Raises ValueError: config, workdir or data cannot be used.
   """
+  distributed.check()
   path = epath.Path(workdir) / 'result.json'
   if path.exists() and claim.is_ours(workdir, config):
     _tell(f'{workdir} holds this run, finished; another --workdir starts a new one.')
@@ -197,7 +215,8 @@ def parse(argv, values=flags.FLAGS):
   )
   about = 'only says what the run would be: config, sizes, memory, time; nothing is written'
   flags.DEFINE_bool('dry_run', False, about, flag_values=values)
-  _define_distributed(values)
+  distributed.define(values)
+  file = ''
   try:
     file = _look_ahead(argv)
     rest = values([arg for arg in argv if arg not in HELP])
@@ -208,10 +227,10 @@ def parse(argv, values=flags.FLAGS):
       raise ValueError('--config=FILE is missing; allowed: a config file such as configs/noise.py')
     if 'scale' in values['config'].override_values:
       raise ValueError('--config.scale only tells the scale; --config=FILE:SCALE chooses it')
-    values.config.seed  # noqa: B018  a file that could not be read says so only when it is used
+    config_file.check(values.config, file)
     return rest
-  except (flags.Error, ValueError, OSError, AttributeError, KeyError) as error:
-    message = _explain(argv, error)
+  except Exception as error:  # a config file may raise anything
+    message = _explain(argv, error, file)
     if message is None:
       raise
     sys.exit(fail(message))
@@ -223,31 +242,21 @@ def fail(message):
   return 2
 
 
-def _define_distributed(values):
-  flags.DEFINE_bool(
-    'distributed',
-    False,
-    'this is one of several processes, started alike on every host; see jax.distributed',
-    flag_values=values,
-  )
-
-
 def _look_ahead(argv):
   """The config file, seen before the flags are parsed: loading it asks JAX for its devices."""
   early = flags.FlagValues()
   early.set_gnu_getopt()
   flags.DEFINE_string('config', '', '', flag_values=early)
-  _define_distributed(early)
+  distributed.define(early)
   early(argv, known_only=True)
-  if early.distributed:
-    jax.distributed.initialize()
+  distributed.start(early)
   file = early.config.split(':')[0]
   if file:  # so that `from configs import default` works from any folder
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(file))))
   return file
 
 
-def _explain(argv, error):
+def _explain(argv, error, file):
   """One message for what went wrong with the flags; None if the fault is not the user's."""
   given = [match[1] for arg in argv if (match := re.match(r'--?(?:no)?config\.([^=]+)', arg))]
   strange = [key for key in given if not any(f'{known}.'.startswith(f'{key}.') for known in RULES)]
@@ -259,19 +268,36 @@ def _explain(argv, error):
   if illegal:
     allowed = RULES[illegal[1]].allowed if illegal[1] in RULES else 'its keys, one by one'
     return f'--config.{illegal[1]}={illegal[2]}; allowed: {allowed}'
-  if isinstance(error, KeyError | AttributeError):
-    return None
+  fault = config_file.fault(error, file)
+  if fault or not isinstance(error, ValueError | flags.Error):
+    return fault
+  if str(error).startswith('flag --') and not str(error).startswith('flag --config='):
+    return str(error)
   while error.__context__:  # absl and ml_collections wrap what a config file raises, trace and all
     error = error.__context__
   return str(error)
 
 
 def _is_users(error):
-  """Whether an error is told without a trace: this package's own ValueErrors, and full disks."""
+  """Whether an error is told without a trace: the package's own ValueErrors, disks, memory."""
+  if _is_memory(error):
+    return True
   if isinstance(error, OSError):
     return error.errno is not None
   frames = traceback.extract_tb(error.__traceback__)
   return os.path.abspath(frames[-1].filename).startswith(PACKAGE)
+
+
+def _is_memory(error):
+  return isinstance(error, MemoryError) or str(error).startswith('RESOURCE_EXHAUSTED')
+
+
+def _too_large(error):
+  reason = str(error).strip().split('\n')[0] or 'none left'
+  return (
+    f'not enough memory ({reason}); allowed: smaller search.batch, '
+    'search.channels, search.cells, source.size, source.examples, or those of retrain and data'
+  )
 
 
 def _default_workdir(config_file):
@@ -289,12 +315,14 @@ def _set_up_log():
 
 
 def _is_worth_showing(record):
-  return record.levelname != 'INFO' or record.pathname.startswith(PACKAGE)
+  # Orbax and its asyncio log each error that it raises as well, several times and with traces.
+  told_twice = re.search('/(orbax|asyncio)/', record.pathname)
+  return record.pathname.startswith(PACKAGE) or (record.levelname != 'INFO' and not told_twice)
 
 
-def _tell(text):
+def _tell(text, file=None):
   if parallel.is_primary():
-    print(text, flush=True)
+    print(text, file=file, flush=True)
 
 
 if __name__ == '__main__':

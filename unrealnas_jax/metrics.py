@@ -10,39 +10,38 @@ import math
 import sys
 import time
 import types
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from etils import epath
 
-from unrealnas_jax import parallel
+from unrealnas_jax import events, growing, parallel
 
 
 class Writer(NamedTuple):
   """Where one phase of a run ('search' or 'retrain') writes; None where another process does."""
 
   phase: str
-  path: Any
-  events: Any
+  lines: growing.File
+  events: growing.File
 
 
 def open(workdir, phase, step):
   """Opens workdir/metrics.jsonl and the TensorBoard events of a phase, to go on after `step`.
 
   Of this phase, lines of later steps are dropped (of step 0: all): a run killed after its last
-  checkpoint writes them again. So write the lines of a step before its checkpoint.
+  checkpoint writes them again. So write the lines of a step, and flush, before its checkpoint.
   Raises ValueError: the file holds something else than JSON lines.
   """
   if not parallel.is_primary():
     return None
-  from tensorboardX import SummaryWriter
-
   workdir = epath.Path(workdir)
-  path = workdir / 'metrics.jsonl'
-  _rewind(path, phase, step)
-  logdir = str(workdir / 'tensorboard' / phase)
-  return Writer(phase, path, SummaryWriter(logdir, purge_step=step + 1))
+  lines = workdir / 'metrics.jsonl'
+  _rewind(lines, phase, step)
+  shown = growing.open(workdir / 'tensorboard' / phase / events.file_name())
+  growing.add(shown, events.start(step + 1))
+  return Writer(phase, growing.open(lines), shown)
 
 
 def write(writer, step, values, timings=None):
@@ -56,16 +55,17 @@ def write(writer, step, values, timings=None):
   assert not {'phase', 'step'} & values.keys(), values
   values = _plain(values)
   line = json.dumps({'phase': writer.phase, 'step': int(step), **values}, allow_nan=False)
-  _append(writer.path, line + '\n')
-  for name, value in {**values, **_plain(timings or {})}.items():
-    if isinstance(value, int | float):
-      writer.events.add_scalar(name, value, step)
+  growing.add(writer.lines, (line + '\n').encode())
+  values |= _plain(timings or {})
+  numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+  growing.add(writer.events, events.scalars(step, numbers))
 
 
-def close(writer):
-  """Ends the TensorBoard file; metrics.jsonl needs no end."""
+def flush(writer):
+  """Makes sure that all that was written is in the files."""
   if writer is not None:
-    writer.events.close()
+    growing.flush(writer.lines)
+    growing.flush(writer.events)
 
 
 def progress(steps, phase, every=10.0):
@@ -93,16 +93,11 @@ def unfinished(path):
 
 
 def _write_whole(path, text):
+  if growing.is_remote(path):  # an object store has no files that are half written
+    path.write_text(text)
+    return
   unfinished(path).write_text(text)
   unfinished(path).replace(path)
-
-
-def _append(path, text):
-  if '://' in str(path):  # an object store cannot append
-    _write_whole(path, (path.read_text() if path.exists() else '') + text)
-    return
-  with path.open('a') as file:
-    file.write(text)
 
 
 def _rewind(path, phase, step):

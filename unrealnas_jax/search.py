@@ -30,8 +30,8 @@ from unrealnas_jax.state import SearchState
 
 MOST_SKIPS = 0.5  # of a normal cell's operations; DARTS cells with more train poorly
 MOST_NONE = 0.5  # of the mixing weights
-WEIGHT_DIGITS = 5  # decimals of the mixing weights in metrics.jsonl
 UNLIMITED_SKIPS = 8  # config.method.max_skips that limits nothing
+WEIGHT_DIGITS = 5  # decimals of the mixing weights in metrics.jsonl
 
 
 class Search(NamedTuple):
@@ -47,14 +47,15 @@ class Search(NamedTuple):
 def run(config, dataset, workdir):
   """Searches, or goes on with the search in workdir: (genotype, facts for result.json).
 
-  dataset: as for `prepare`. Writes genotype.json, samples.npz, metrics.jsonl and
-  checkpoints/search to workdir, and for each of several stages checkpoints/search_1 and so on.
+  dataset: as for `prepare`. Writes genotype.json, samples.npz, metrics.jsonl and checkpoints/search
+  to workdir, and for each of several stages checkpoints/search_1 and so on.
   Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
   weights, seconds, steps = None, 0.0, 0
   for number, stage in enumerate(stages.configs(config)):
     search = prepare(stage, dataset, number, stages.phases(config)[number], weights)
-    samples.write(workdir, jax.random.fold_in(search.key, 3), search.source)
+    if number == 0:
+      samples.write(workdir, jax.random.fold_in(search.key, 3), search.source)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
     seconds, steps = seconds + spent, steps + search.plan.steps
@@ -230,7 +231,7 @@ def _restore_stage(workdir, config, number, phase, weights):
     return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
 
   restored = checkpoint.read_newest(workdir, phase, make_like)
-  return restored and (Search(key, None, net, method), *restored)
+  return restored and (Search(key, None, net, method, None), *restored)
 
 
 def _batches(config, source, halves, steps):
@@ -276,6 +277,8 @@ def _make_eval(config, source, net, method):
   def evaluate(key, state, batch):
     images, labels = source.fn(key, batch)
     weights = method.weights(state.arch, net=net, hp=config.method)
+    if method.SPARSE:  # trained path by path, so judged by the strongest one
+      weights = jax.tree.map(lambda table: jax.nn.one_hot(table.argmax(1), len(table[0])), weights)
     logits, _ = net.apply(state.params, state.batch_stats, weights, images, train=False)
     return lax.psum(objective.count(logits, labels, batch['mask']), parallel.AXIS)
 

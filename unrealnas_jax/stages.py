@@ -20,7 +20,7 @@ def phases(config):
 
 
 def _changed(config, number, stage):
-  changed = ConfigDict(config)
+  changed = config.copy_and_resolve_references()  # ConfigDict(config) would share its sections
   changed.stages = ()
   for key, value in stage.items():
     *sections, name = key.split('.')
@@ -28,7 +28,7 @@ def _changed(config, number, stage):
     for section in sections:
       node = node.get(section) if isinstance(node, ConfigDict) else None
     if not isinstance(node, ConfigDict) or name not in node or name == 'stages':
-      raise ValueError(f'stages: stage {number + 1} changes {key}; no such key')
+      raise ValueError(f'stage {number + 1} changes {key}, which is no key of a config')
     node.unlock()
     node[name] = value
   return changed

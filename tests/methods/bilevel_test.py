@@ -152,6 +152,6 @@ def test_darts_decodes_what_it_mixes():
     None,
     state().replace(arch={'normal': alphas, 'reduce': alphas}),
     net=tiny.net(space=SPACE),
-    hp=None,
+    hp=ConfigDict({'max_skips': 8}),
   )
   assert found.normal[2:4] == found.reduce[2:4] == (('sep_conv_5x5', 1), ('dil_conv_5x5', 2))

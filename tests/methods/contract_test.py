@@ -179,7 +179,7 @@ def test_mixing_weights_are_those_of_the_space(name, space):
 
 @every_method
 def test_decode_gives_a_genotype_that_can_be_built(name):
-  for full in SPACES.values():
+  for full in (SPACES['darts'], SPACES['nasbench201']):
     net = tiny.net(space=full, cells=3)
     key = jax.random.key(6)
     params, _ = net.init(key)

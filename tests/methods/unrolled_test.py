@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from unrealnas_jax import optimizers, parallel
 from unrealnas_jax.methods import bilevel, darts, unrolled
 from unrealnas_jax.parallel import AXIS
+from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 from unrealnas_jax.supernet import Net
 
@@ -27,6 +28,7 @@ TRAIN = np.array([[-2.0, 0], [3, 5]])
 VAL = np.array([[4.0, 6], [-3, 1]])
 # The clip would change everything, had the step that is looked ahead one.
 SGD = {'lr': 0.1, 'lr_end': 0.0, 'epochs': 2, 'momentum': 0.9, 'weight_decay': 0.2, 'clip': 0.01}
+SGD |= {'lr_schedule': 'cosine', 'lr_warmup': 0}
 
 every_hvp = pytest.mark.parametrize('hvp', unrolled.HVP)
 
@@ -198,42 +200,43 @@ def test_differences_are_of_products_with_all_digits():
   assert set(seen) == {'highest'}
 
 
-@functools.cache
-def tiny_supernet(plain):
-  """(net, (params, stats, mixing weights, images, labels))"""
-  net = tiny.net(plain=plain)
+def gradient_of(net, **form):
+  """params -> gradient of the mixing weights of a supernet on eight noise images."""
+  (params, stats), weights = tiny.variables(net), tiny.mixing(net.space)
   examples = tiny.noise(8, 8, 8, 3), jnp.arange(8) % 4
-  return net, (*tiny.variables(net), tiny.mixing(net.space), *examples)
-
-
-def second_derivatives(plain):
-  """(gradient of the mixing weights, its derivative along noise on the params, loss)."""
-  net, (params, stats, weights, *examples) = tiny_supernet(plain)
 
   def gradient(params):
-    run = jax.value_and_grad(functools.partial(net.loss, params, stats, twice=True), has_aux=True)
-    (value, _), gradient = run(weights, *examples)
-    return gradient, value
+    run = functools.partial(net.loss, params, stats, **form)
+    return jax.grad(run, has_aux=True)(weights, *examples)[0]
+
+  return gradient, params, jax.tree.map(lambda leaf: tiny.noise(*leaf.shape, seed=3), params)
+
+
+def test_products_of_a_smooth_supernet_agree(monkeypatch):
+  """Without ReLUs and maxima, whose switching only differences see."""
+  monkeypatch.setattr(jax.nn, 'relu', jax.nn.softplus)
+  net = tiny.net(space=tiny.TINY._replace(ops=('none', 'avg_pool_3x3', *tiny.TINY.ops[2:])))
 
   @tiny.quick_jit
-  def run(params):
-    v = jax.tree.map(lambda leaf: tiny.noise(*leaf.shape, seed=3), params)
-    (found, value), (product, _) = jax.jvp(gradient, (params,), (v,))
-    return found, product, value
+  def run():
+    twice, once = gradient_of(net, twice=True), gradient_of(net)
+    return unrolled.exact(*twice), unrolled.finite_difference(*once)
 
-  return run(params)
+  tiny.assert_trees_close(*run(), 1e-2)
 
 
-def test_supernet_that_is_differentiated_twice():
-  """The plain form has no rule of our own; what is quick about the other form changes nothing."""
-  net, arguments = tiny_supernet(plain=True)
-  for twice in (True, False):
-    program = str(jax.make_jaxpr(functools.partial(net.loss, twice=twice))(*arguments))
-    assert ('custom_vjp_call' in program) != twice
-  plain = second_derivatives(plain=True)
-  tiny.assert_trees_close(second_derivatives(plain=False), plain)
-
-  net, arguments = tiny_supernet(plain=False)
-  once = tiny.quick_jit(jax.value_and_grad(net.loss, 2, has_aux=True))
-  (value, _), gradient = once(*arguments)
-  tiny.assert_trees_close((gradient, value), (plain[0], plain[2]))
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {},
+    {'plain': True},
+    {'affine': True, 'partial': 2},
+    {'sparse': True},
+    {'space': SPACES['nasbench201']},
+  ],
+  ids=lambda changes: ' '.join(changes) or 'tiny',
+)
+def test_every_supernet_has_an_exact_product(changes):
+  product = functools.partial(unrolled.exact, *gradient_of(tiny.net(**changes), twice=True))
+  shapes = jax.tree.map(jnp.shape, tiny.mixing(changes.get('space', tiny.TINY)))
+  assert jax.tree.map(jnp.shape, jax.eval_shape(product)) == shapes

@@ -6,11 +6,22 @@ random from fold_in(key, index)) and enter it in SOURCES; the contract test then
 
 from unrealnas_jax.data import noise, random_labels, real
 from unrealnas_jax.data.halves import draw_halves, split_halves
+from unrealnas_jax.data.procedural import dead_leaves, fractals, gratings, perlin, spectrum
 from unrealnas_jax.data.source import Source
 from unrealnas_jax.data.split import Dataset
 
-SOURCES = {'noise': noise.make, 'random_labels': random_labels.make, 'real': real.make}
-IMAGELESS = ('noise',)  # the sources that need no real image
+SOURCES = {
+  'noise': noise.make,
+  'fractals': fractals.make,
+  'dead_leaves': dead_leaves.make,
+  'spectrum': spectrum.make,
+  'gratings': gratings.make,
+  'perlin': perlin.make,
+  'random_labels': random_labels.make,
+  'real': real.make,
+}
+# The sources that need no real image.
+IMAGELESS = ('noise', 'fractals', 'dead_leaves', 'spectrum', 'gratings', 'perlin')
 
 
 def make_source(config, dataset: Dataset | None = None) -> Source:

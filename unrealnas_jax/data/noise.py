@@ -5,7 +5,7 @@ import math
 import jax
 import numpy as np
 
-from unrealnas_jax.data.source import Source, example_keys, random_label
+from unrealnas_jax.data.source import Source, example_keys, made_shape, random_label, read_indices
 
 
 def make(config, dataset=None) -> Source:
@@ -14,15 +14,7 @@ def make(config, dataset=None) -> Source:
   Raises ValueError: source.examples, size, channels or classes below 1.
   """
   del dataset
-  size, channels, classes = config.source.size, config.source.channels, config.source.classes
-  for key in ('examples', 'size', 'channels', 'classes'):
-    if config.source[key] < 1:
-      raise ValueError(f'source.{key} = {config.source[key]}; allowed: whole numbers from 1')
-  shape = (size, size, channels)
-
-  def read(indices, numbers=None):
-    del numbers
-    return {'index': np.asarray(indices, np.int32)}
+  shape, classes = made_shape(config), config.source.classes
 
   def fn(key, batch):
     # JAX's default generator (threefry) is the one to use: under vmap 'rbg' draws other numbers
@@ -36,5 +28,5 @@ def make(config, dataset=None) -> Source:
 
     return jax.vmap(example)(batch['index'])
 
-  pad_value = np.zeros(channels, np.float32)
-  return Source('noise', config.source.examples, shape, classes, read, fn, pad_value)
+  pad_value = np.zeros(shape[-1], np.float32)
+  return Source('noise', config.source.examples, shape, classes, read_indices, fn, pad_value)

@@ -34,6 +34,23 @@ class Source(NamedTuple):
   pad_value: np.ndarray
 
 
+def made_shape(config) -> tuple[int, int, int]:
+  """(H, W, C) of the images of a source that makes its own.
+
+  Raises ValueError: source.examples, size, channels or classes below 1.
+  """
+  for key in ('examples', 'size', 'channels', 'classes'):
+    if config.source[key] < 1:
+      raise ValueError(f'source.{key} = {config.source[key]}; allowed: whole numbers from 1')
+  return config.source.size, config.source.size, config.source.channels
+
+
+def read_indices(indices: np.ndarray, numbers: np.ndarray | None = None) -> dict:
+  """Source.read of a source that makes an image of its index alone."""
+  del numbers
+  return {'index': np.asarray(indices, np.int32)}
+
+
 def example_keys(key: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
   """(image key, label key) of example `index`: different children of fold_in(key, index)."""
   key = jax.random.fold_in(key, index)

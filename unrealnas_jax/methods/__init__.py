@@ -11,12 +11,24 @@ net: supernet.Net; tx: optimizers.Optimizers; hp: config.method; train, val: (im
 two halves of the data; metrics: {name: []}, the same on all devices.
 """
 
-from unrealnas_jax.methods import darts, pc_darts, pdarts, random_search, rlnas
+from unrealnas_jax.methods import (
+  darts,
+  drnas,
+  gdas,
+  pc_darts,
+  pdarts,
+  random_search,
+  rlnas,
+  sdarts,
+)
 
 METHODS = {
   'darts': darts,
   'pc_darts': pc_darts,
   'pdarts': pdarts,
+  'gdas': gdas,
+  'drnas': drnas,
+  'sdarts': sdarts,
   'rlnas': rlnas,
   'random': random_search,
 }

@@ -17,9 +17,14 @@ def init_edges(key, space):
 
 def softmax(alphas, net):
   """Softmax over the operations that net.kept leaves to each edge, none included; else 0."""
+  return jax.tree.map(jax.nn.softmax, kept_only(alphas, net))
+
+
+def kept_only(tables, net):
+  """Tables {kind: [E, O]} with minus infinity for operations that net.kept leaves out."""
   if net.kept is None:
-    return jax.tree.map(jax.nn.softmax, alphas)
-  return {kind: jax.nn.softmax(alphas[kind], where=net.kept[kind]) for kind in alphas}
+    return tables
+  return {kind: jnp.where(net.kept[kind], tables[kind], -jnp.inf) for kind in tables}
 
 
 def strongest(weights, count):
@@ -51,6 +56,14 @@ def skip_ladder(space, weights, fewest=0):
     table[min(rows, key=lambda row: table[row, column]), column] = 0
     ladder.append(space.decode({**weights, 'normal': table}))
   return ladder
+
+
+def map_with_keys(function, key, tables):
+  """{kind: function(a key of its own, table)} of tables {kind: [E, O]}."""
+  return {
+    kind: function(jax.random.fold_in(key, number), table)
+    for number, (kind, table) in enumerate(sorted(tables.items()))
+  }
 
 
 def _draw(key, space, shape):

@@ -13,7 +13,8 @@ from unrealnas_jax.methods import unrolled
 def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dropout=None):
   """One step: the architecture first, then the params under the new architecture.
 
-  weights: arch -> {kind: [E, O]}; train_weights: the same for the params' update, where it differs.
+  weights: arch -> {kind: [E, O]}; train_weights: state -> those of the params' update, where they
+  differ.
   dropout: (key, rate) of both updates if the supernet drops identities.
   hp.order: of the architecture's gradient. In the first hp.warmup_epochs epochs the architecture is
   only measured.
@@ -25,7 +26,7 @@ def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dr
   state, on_val = _unless_warming_up(
     state, val, hp=hp, weights=weights, gradient=gradient, **shared
   )
-  mixing = (train_weights or weights)(state.arch)
+  mixing = train_weights(state) if train_weights else weights(state.arch)
   state, on_train = weight_step(state, train, weights=mixing, **shared)
   return state.replace(step=state.step + 1), on_train | on_val
 

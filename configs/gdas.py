@@ -1,0 +1,26 @@
+"""Search by GDAS on Gaussian noise with random labels, then train the found network.
+
+Paper: GDAS (Dong, Yang 2019). Its settings for CIFAR-10 as AutoDL-Projects has them
+(scripts-search/NASNet-space-search-by-GDAS.sh and what it names), but for Nesterov's momentum.
+
+  python -m unrealnas_jax.main --config=configs/gdas.py           # laptop on CPU, else paper
+  python -m unrealnas_jax.main --config=configs/gdas.py:paper
+
+Time (paper): not run yet.
+"""
+
+from configs import noise
+
+
+def get_config(scale='auto'):
+  config = noise.get_config(scale)
+  config.method.name = 'gdas'
+  if config.scale == 'paper':
+    config.search.cells = 6
+    config.search.batch = 256
+    config.search.epochs = 250
+    config.search.weight_decay = 5e-4
+    config.search.steps_per_call = 1
+  else:
+    config.search.epochs = 15  # a step is quick, and trains but one operation of each edge
+  return config

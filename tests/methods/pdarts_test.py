@@ -1,0 +1,92 @@
+"""P-DARTS: how its dropout fades, what a stage leaves to the next, the limit on identities."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from ml_collections import ConfigDict
+
+from unrealnas_jax import stages
+from unrealnas_jax.methods import alphas, pdarts
+from unrealnas_jax.spaces import SPACES
+
+DARTS = SPACES['darts']
+SKIP = DARTS.ops.index('skip_connect')
+
+
+def test_dropout_falls_while_the_architecture_rests_then_fades_anew():
+  """p (E - e - 1) / E in the E epochs of warm-up, then p exp(-0.2 (e - E))."""
+  hp = ConfigDict(dict(warmup_epochs=4, skip_dropout=0.4))
+  rates = [float(pdarts.rate(jnp.int32(epoch), hp)) for epoch in range(7)]
+  expected = [0.3, 0.2, 0.1, 0, 0.4, 0.4 * np.exp(-0.2), 0.4 * np.exp(-0.4)]
+  np.testing.assert_allclose(rates, expected, rtol=1e-6, atol=1e-7)
+  hp.warmup_epochs = 0
+  np.testing.assert_allclose(pdarts.rate(jnp.int32(0), hp), 0.4, rtol=1e-6)
+
+
+def test_an_edge_keeps_its_strongest_operations_and_the_others_are_never_heard_of():
+  weights = {'normal': np.array([[0.1, 0.4, 0.3, 0.2], [0.25, 0.25, 0.25, 0.25]])}
+  kept = alphas.strongest(weights, 2)
+  np.testing.assert_array_equal(kept['normal'], [[0, 1, 1, 0], [1, 1, 0, 0]])
+  net = tiny.net()._replace(kept=kept)
+  mixed = pdarts.weights({'normal': jnp.zeros((2, 4))}, net=net, hp=None)['normal']
+  np.testing.assert_allclose(mixed, [[0, 0.5, 0.5, 0], [0.5, 0.5, 0, 0]])
+  gradient = jax.grad(
+    lambda a: (
+      pdarts.weights({'normal': a}, net=net, hp=None)['normal'] * jnp.arange(4)[None]
+    ).sum()
+  )(jnp.ones((2, 4)))
+  assert np.isfinite(gradient).all()
+  assert (gradient[~kept['normal']] == 0).all()
+  assert (gradient[kept['normal']] != 0).all()
+
+
+def skip_weights():
+  """Identities are strongest on every edge, weaker from row to row; then convolutions."""
+  table = np.full((14, 8), 0.01)
+  table[:, SKIP] = np.linspace(0.9, 0.5, 14)
+  table[:, DARTS.ops.index('sep_conv_3x3')] = 0.1
+  return {'normal': table, 'reduce': table}
+
+
+def test_identities_are_struck_out_weakest_first():
+  """All edges of a node are identities as long as one is stronger than any convolution."""
+  ladder = alphas.skip_ladder(DARTS, skip_weights())
+  counts = [len(DARTS.skips(genotype)) for genotype in ladder]
+  assert counts[0] == 8
+  assert counts[-1] == 0
+  assert all(before >= after for before, after in zip(counts, counts[1:], strict=False))
+  assert all(genotype.reduce == ladder[0].reduce for genotype in ladder)
+  # The last node has the weakest identities, rows 9 to 13, of which it keeps the first two.
+  first = [row for row in DARTS.skips(ladder[0]) if row not in DARTS.skips(ladder[1])]
+  assert first == [10]
+
+
+@pytest.mark.parametrize('limit', [8, 2, 0])
+def test_a_cell_is_decoded_with_at_most_so_many_identities(limit):
+  found = alphas.decode(DARTS, skip_weights(), ConfigDict({'max_skips': limit}))
+  assert len(DARTS.skips(found)) <= limit
+  if limit == 8:
+    assert found == DARTS.decode(skip_weights())
+
+
+def test_the_limit_holds_in_nasbench201_too():
+  space = SPACES['nasbench201']
+  table = np.full((6, 5), 0.1)
+  table[:, 1], table[:, 3] = np.linspace(0.9, 0.5, 6), 0.2
+  found = alphas.decode(space, {'normal': table}, ConfigDict({'max_skips': 2}))
+  assert found.ops == ('skip_connect',) * 2 + ('nor_conv_3x3',) * 4
+
+
+def test_stages_change_what_they_name_and_nothing_else():
+  config = ConfigDict({'a': {'b': 1, 'c': 2}, 'd': 3})
+  config.stages = ({'a.b': 5}, {'d': 4, 'a.c': 6})
+  first, second = stages.configs(config)
+  assert (first.a.b, first.a.c, first.d, first.stages) == (5, 2, 3, ())
+  assert (second.a.b, second.a.c, second.d) == (1, 6, 4)
+  assert config.a.b == 1
+  assert stages.phases(config) == ['search_1', 'search_2']
+  config.stages = ()
+  assert stages.configs(config) == [config]
+  assert stages.phases(config) == ['search']

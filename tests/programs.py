@@ -1,0 +1,72 @@
+"""The program as a user starts it, on a search and a retraining of seconds, and what it leaves.
+
+All share one cache of compiled code, so each program is compiled once in a run of the tests.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+import numpy as np
+import orbax.checkpoint as ocp
+import quick_run
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = str(ROOT / 'tests' / 'quick_run.py')
+MAIN = ('-m', 'unrealnas_jax.main')
+SEARCH_ONLY = '--config.retrain.epochs=0'
+
+
+def environment(cache, devices=1):
+  """Of a program with so many CPU devices; cache: the folder of compiled code."""
+  return {
+    **os.environ,
+    'PYTHONPATH': str(ROOT),
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_NUM_CPU_DEVICES': str(devices),
+    'JAX_COMPILATION_CACHE_DIR': str(cache),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    # What LLVM would make quicker is run a few times only.
+    'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true',
+  }
+
+
+def write_images(folder):
+  """The flag that names the images, which are written to a folder."""
+  path = folder / 'x.npz'
+  np.savez(path, **quick_run.images())
+  return f'--config.data.path={path}'
+
+
+def command(workdir, *args, program=MAIN, config=CONFIG):
+  """The command line of a run."""
+  return [sys.executable, *program, f'--config={config}', f'--workdir={workdir}', *args]
+
+
+def lines(workdir):
+  """What metrics.jsonl holds."""
+  return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def result(workdir):
+  """What result.json says, without times."""
+  values = json.loads((workdir / 'result.json').read_text())
+  return {name: value for name, value in values.items() if not name.endswith('_seconds')}
+
+
+def saved(workdir, phase='search'):
+  """Steps of the checkpoints that are whole."""
+  folder = workdir / 'checkpoints' / phase
+  return sorted(int(path.name) for path in folder.glob('*') if path.name.isdigit())
+
+
+def last_state(workdir, phase='search'):
+  """(step, {path: array}) of the newest checkpoint."""
+  step = saved(workdir, phase)[-1]
+  path = workdir / 'checkpoints' / phase / f'{step}' / 'default'
+  with ocp.PyTreeCheckpointer() as reader:
+    names = reader.metadata(path).item_metadata
+    # As numpy arrays: the devices that saved them are not those of the tests.
+    arguments = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
+    return step, dict(reader.restore(path, restore_args=arguments))

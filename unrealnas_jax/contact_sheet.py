@@ -1,0 +1,80 @@
+"""Draws what a search sees: a PNG with one row of images for each of the first classes.
+
+python -m unrealnas_jax.contact_sheet --config=configs/procedural.py --out=sheet.png
+"""
+
+import jax
+import numpy as np
+from absl import app, flags
+from PIL import Image
+
+from unrealnas_jax import data
+from unrealnas_jax import main as command_line
+from unrealnas_jax.config import validate
+
+GAP = 1  # pixels around an image
+EXAMPLES = 64  # that are looked at for each image shown, at most
+
+flags.DEFINE_string('out', 'sheet.png', 'the PNG file to write')
+flags.DEFINE_integer('rows', 8, 'how many classes are shown', lower_bound=1)
+flags.DEFINE_integer('columns', 12, 'how many images of a class are shown', lower_bound=1)
+flags.DEFINE_integer('zoom', 2, 'pixels of the file a pixel of an image', lower_bound=1)
+
+
+def main(argv):
+  """Writes the sheet of the config's source; the exit code."""
+  del argv
+  values = flags.FLAGS
+  try:
+    sheet = draw(values.config, values.rows, values.columns)
+    sheet = sheet.repeat(values.zoom, axis=0).repeat(values.zoom, axis=1)
+    Image.fromarray(sheet).save(values.out)
+  except (ValueError, OSError) as error:
+    return command_line.fail(error)
+  print(f'written {values.out}: {sheet.shape[1]} x {sheet.shape[0]} pixels')
+  return 0
+
+
+def draw(config, rows, columns):
+  """The sheet of a config's source, uint8 [height, width] or [height, width, 3].
+
+  rows: classes, from class 0; columns: images of each, in the order of their indices. A place stays
+  black where too few are found.
+  Raises ValueError: the config or its data cannot be used, or its images are neither grey nor RGB.
+  """
+  validate(config, jax.device_count())
+  source = data.make_source(config, command_line.load_data(config))
+  height, width, channels = source.shape
+  if channels not in (1, 3):
+    raise ValueError(f'source.channels = {channels}; allowed for a sheet: 1 or 3')
+  rows = min(rows, source.classes)
+  places = np.zeros((rows, columns, height + 2 * GAP, width + 2 * GAP, channels), np.uint8)
+  filled = np.zeros(rows, int)
+  for images, labels in examples(config, source, rows * columns):
+    for image, label in zip(images, labels, strict=True):
+      if label < rows and filled[label] < columns:
+        places[label, filled[label], GAP:-GAP, GAP:-GAP] = to_bytes(image)
+        filled[label] += 1
+    if filled.min() == columns:
+      break
+  sheet = np.concatenate(np.concatenate(places, axis=1), axis=1)
+  return sheet[..., 0] if channels == 1 else sheet
+
+
+def examples(config, source, batch):
+  """Images and labels as the search is given them, batch by batch in the order of indices."""
+  key = jax.random.fold_in(jax.random.key(config.seed), 3)
+  fn = jax.jit(source.fn)
+  for start in range(0, min(source.examples, EXAMPLES * batch), batch):
+    indices = np.arange(start, min(start + batch, source.examples))
+    images, labels = fn(key, source.read(indices))
+    yield np.asarray(images), np.asarray(labels)
+
+
+def to_bytes(image):
+  """A standardised image as uint8: the mean is grey, 2.5 standard deviations black and white."""
+  return np.clip(127.5 + 51 * image, 0, 255).astype(np.uint8)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=command_line.parse)
