@@ -11,7 +11,6 @@ import quick_run
 
 from unrealnas_jax import analysis, genotype, loop, main, plots, runs
 from unrealnas_jax import config as config_lib
-from unrealnas_jax.data import datasets
 
 EPOCHS = 4
 

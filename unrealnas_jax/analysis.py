@@ -26,16 +26,19 @@ from unrealnas_jax.spaces import SPACES
 REACHED = {'epochs_to_half': 0.5, 'epochs_to_nine_tenths': 0.9}  # parts of the training data
 
 
-def run(config, dataset, workdir):
-  """{'analysis': [facts of a cell on a source, ...]} for result.json.
+def run(config, dataset, cells, workdir):
+  """Trains each cell on each source, or goes on: {'analysis': [facts, ...]} for result.json.
 
+  cells: as `load_cells` gives them; they are written to genotypes.json.
   Facts: fitted_accuracy, the part of the training data that the network gets right in evaluation
   mode after the last epoch; epochs_to_half and epochs_to_nine_tenths, after how many epochs that
-  much was right, None if never; of real labels test_accuracy too, and gap, what is missing there to
-  fitted_accuracy. Goes on with what is in workdir.
-  Raises ValueError: a genotype, or the checkpoints or metrics in workdir, cannot be used.
+  much was right, None if never; with real labels test_accuracy, and gap_of_accuracy, by how much it
+  is below fitted_accuracy.
+  Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  cells = load_cells(config, workdir)
+  if parallel.is_primary():
+    fields = {name: genotypes.to_fields(cell) for name, cell in cells.items()}
+    metrics.write_json(epath.Path(workdir) / 'genotypes.json', fields)
   rows = [
     _train(config, cell, name, source, dataset, workdir)
     for source in config.analysis.sources.split(',')
@@ -44,32 +47,28 @@ def run(config, dataset, workdir):
   return {'analysis': rows, 'scale': config.scale}
 
 
-def load_cells(config, workdir):
-  """{name: genotype} of config.analysis.genotypes, kept in genotypes.json of the workdir.
+def load_cells(config, workdir=None):
+  """{name: genotype} of config.analysis.genotypes.
 
-  An analysis that goes on keeps the ones it began with: a search may have gone on meanwhile.
+  workdir: of an analysis that goes on, and keeps what it began with: a search that is given may
+  have gone on meanwhile.
+  Raises ValueError: a genotype is at fault.
   """
-  path = epath.Path(workdir) / 'genotypes.json'
-  if path.exists():
-    return runs.read_genotypes(path)
+  kept = runs.read_genotypes(epath.Path(workdir) / 'genotypes.json') if workdir else {}
   cells = {}
   for number, given in enumerate(config.analysis.genotypes.split(',')):
-    name = base = name_of(given)
-    if name in cells:
-      name = f'{base}_{number}'
-    cells[name] = make_cell(config, given, number)
-  if parallel.is_primary():
-    fields = {name: genotypes.to_fields(cell) for name, cell in cells.items()}
-    metrics.write_json(path, fields)
+    name = name_of(given)
+    while name in cells:
+      name += f'_{number}'
+    cells[name] = kept[name] if kept else _make_cell(config, given, number)
   return cells
 
 
-def make_cell(config, given, number):
-  """The genotype that entry `number` of config.analysis.genotypes stands for."""
+def _make_cell(config, given, number):
   if given != RANDOM:
     return load_genotype(given)
-  space, key = SPACES[config.search.space], jax.random.fold_in(jax.random.key(config.seed), number)
-  return space.decode(paths.one_hot(space, paths.sample(key, space)))
+  space, key = SPACES[config.search.space], jax.random.fold_in(jax.random.key(config.seed), 5)
+  return space.decode(paths.one_hot(space, paths.sample(jax.random.fold_in(key, number), space)))
 
 
 def name_of(given):
@@ -78,16 +77,16 @@ def name_of(given):
   >>> name_of('runs/noise/genotype.json'), name_of('runs/noise'), name_of('DARTS_V2')
   ('noise', 'noise', 'DARTS_V2')
   """
-  if given.startswith('|'):
-    return re.sub(r'\W+', '_', given).strip('_')
   path = pathlib.PurePath(given)
-  return path.parent.name if path.name == 'genotype.json' else path.stem
+  path = path.parent if path.name == 'genotype.json' else path
+  name = path.name.removesuffix('.json').removesuffix('.txt')
+  return re.sub(r'[^\w.-]+', '_', name).strip('._') or 'cell'
 
 
 def prepare(config, cell, name, source, dataset):
   """The Retraining of a cell on the source of a name, which tells the fit of its training data."""
   made = SOURCES[source](config, dataset)
-  found = retrain.prepare(config, cell, made, f'{name}_on_{source}')
+  found = retrain.prepare(config, cell, made, f'{name}{runs.ON}{source}')
   fitted = _fitted(config, found.network, made, found.key)
   plan = found.plan._replace(end_of_epoch=lambda state: {'fitted_accuracy': fitted(state)})
   return found._replace(plan=plan)
@@ -100,17 +99,18 @@ def _train(config, cell, name, source, dataset, workdir):
   if not parallel.is_primary():  # which alone has written what is read here
     return {}
   curve = runs.read_series(workdir)[plan.phase]['fitted_accuracy'][1]
-  facts = {
+  made = SOURCES[source](config, dataset)
+  logging.info('%s on %s: %.2f %% of the training data fitted', name, source, 100 * curve[-1])
+  return {
     'genotype': name,
     'source': source,
-    'parameters': retrain.measure(network, SOURCES[source](config, dataset).shape)['parameters'],
+    'examples': made.examples,
+    'parameters': retrain.measure(network, made.shape)['parameters'],
     'fitted_accuracy': curve[-1],
     **{key: first_above(curve, level) for key, level in REACHED.items()},
     'test_accuracy': tested.get('test_accuracy'),
     'gap_of_accuracy': curve[-1] - tested['test_accuracy'] if tested else None,
   }
-  logging.info('%s on %s: %.2f %% of the training data fitted', name, source, 100 * curve[-1])
-  return facts
 
 
 def first_above(curve, level):

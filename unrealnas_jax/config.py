@@ -52,10 +52,7 @@ def needs_images(config):
   """Whether a run looks at real images."""
   from unrealnas_jax.data import IMAGELESS
 
-  if config.analysis.genotypes:
-    return not set(config.analysis.sources.split(',')) <= set(IMAGELESS)
-  searched = not config.genotype and config.source.name not in IMAGELESS
-  return searched or config.retrain.epochs > 0
+  return any(set(_sources(config, phase)) - set(IMAGELESS) for phase in _phases(config))
 
 
 def to_json(config):
@@ -120,7 +117,7 @@ def _look_up(name):
 
 
 def _check_analysis(config, devices, dataset):
-  from unrealnas_jax.data import SOURCES
+  from unrealnas_jax.data import IMAGELESS, SOURCES
 
   genotypes, sources, retrain = config.analysis.genotypes, config.analysis.sources, config.retrain
   if not genotypes:
@@ -133,17 +130,20 @@ def _check_analysis(config, devices, dataset):
   if unknown := set(sources.split(',')) - SOURCES.keys():
     known = ', '.join(SOURCES)
     yield f'analysis.sources = {sources!r}; no source {unknown.pop()!r}; allowed: {known}'
-  if retrain.epochs == 0 or retrain.auxiliary:
-    yield (
-      f'retrain.epochs = {retrain.epochs}, retrain.auxiliary = {retrain.auxiliary}; allowed: at '
-      'least 1, and 0, with analysis.genotypes'
-    )
-  for key, value in (
-    ('genotype', config.genotype),
-    (tabular.KEY, config.benchmark.nasbench201_csv),
+  if retrain.epochs == 0:
+    yield 'retrain.epochs = 0; allowed: at least 1 with analysis.genotypes'
+  for key, value, allowed in (
+    ('genotype', config.genotype, ''),
+    (tabular.KEY, config.benchmark.nasbench201_csv, ''),
+    ('retrain.auxiliary', retrain.auxiliary, 0),
   ):
-    if value:
-      yield f"{key} = {value!r}; allowed: '' with analysis.genotypes"
+    if value != allowed:
+      yield f'{key} = {value!r}; allowed: {allowed!r} with analysis.genotypes'
+  if set(sources.split(',')) & set(IMAGELESS) and retrain.batch > config.source.examples:
+    yield (
+      f'retrain.batch = {retrain.batch}; allowed: at most source.examples = '
+      f'{config.source.examples} with analysis.sources = {sources!r}'
+    )
 
 
 def _check_data(config, devices, dataset):
@@ -233,11 +233,11 @@ def _check_learning_rates(config, devices, dataset):
 
 def _check_sizes(config, devices, dataset):
   for name in _phases(config):
-    key, size = _size(config, name, dataset)
-    for change in ('pad', 'cutout'):
-      pixels = config[name].augment[change]
-      if size and pixels >= size:
-        yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
+    for key, size in _sizes(config, name, dataset):
+      for change in ('pad', 'cutout'):
+        pixels = config[name].augment[change]
+        if size and pixels >= size:
+          yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
 
 
 def _check_views(config, devices, dataset):
@@ -292,25 +292,25 @@ def _check_network(config, devices, dataset):
   retrain = config.retrain
   if 'retrain' not in _phases(config):
     return
-  key, size = _size(config, 'retrain', dataset)
   imagenet = retrain.stem == 'imagenet'
   if imagenet and retrain.channels < 2:
     yield f'retrain.channels = {retrain.channels}; allowed: at least 2 for the stem imagenet'
   # Both reductions halve the image, and the stem of ImageNet three times before them.
   halvings = 5 if imagenet else 2
-  if retrain.auxiliary and 0 < size <= 2**halvings:
-    yield (
-      f'retrain.auxiliary = {retrain.auxiliary}; allowed: 0 with {key} = {size}, the auxiliary '
-      f'head needs more than {2**halvings} pixels'
-    )
+  for key, size in _sizes(config, 'retrain', dataset):
+    if retrain.auxiliary and 0 < size <= 2**halvings:
+      yield (
+        f'retrain.auxiliary = {retrain.auxiliary}; allowed: 0 with {key} = {size}, the auxiliary '
+        f'head needs more than {2**halvings} pixels'
+      )
 
 
 def _check_nasbench201(config, devices, dataset):
   table, retrain = config.benchmark.nasbench201_csv, config.retrain
   try:
-    is_cell = _is_nasbench201(config)
+    is_cell = any(_is_nasbench201(config, name) for name in _genotypes(config))
   except ValueError:
-    return  # told by _check_work
+    return  # told by _check_work and _check_analysis
   if is_cell and 'retrain' in _phases(config):
     for key, allowed in (('auxiliary', 0), ('drop_path', 0), ('stem', 'cifar')):
       if retrain[key] != allowed:
@@ -327,12 +327,18 @@ def _check_nasbench201(config, devices, dataset):
       yield str(error)
 
 
-def _is_nasbench201(config):
-  """Whether what a run ends with is a NAS-Bench-201 cell; ValueError: its genotype is at fault."""
-  if config.genotype and not _is_folder(config.genotype):
-    return isinstance(genotype.load(config.genotype), Architecture)
-  searched = _config_of(config.genotype) if config.genotype else config
-  return searched.search.space == 'nasbench201'
+def _genotypes(config):
+  """The names of what a run trains; '' is what its search finds."""
+  return config.analysis.genotypes.split(',') if config.analysis.genotypes else [config.genotype]
+
+
+def _is_nasbench201(config, name):
+  """Whether a run's genotype of a name is a NAS-Bench-201 cell; ValueError: it is at fault."""
+  if name in ('', RANDOM):
+    return config.search.space == 'nasbench201'
+  if _is_folder(name):
+    return _config_of(name).search.space == 'nasbench201'
+  return isinstance(genotype.load(name), Architecture)
 
 
 def _examples(config, dataset):
@@ -344,15 +350,26 @@ def _examples(config, dataset):
   return 'the training images', dataset.train.size if dataset else 0
 
 
-def _size(config, phase, dataset):
-  """(what the number is called, the smaller side of a phase's images in pixels); 0 as above."""
+def _sizes(config, phase, dataset):
+  """(what the number is called, smaller side in pixels) of a phase's images, made and real; 0 as
+  above.
+  """
   from unrealnas_jax.data import IMAGELESS
 
-  if phase == 'search' and config.source.name in IMAGELESS:
-    return 'source.size', config.source.size
-  if config.data.size:
-    return 'data.size', config.data.size
-  return 'the smaller side of the images', min(dataset.shape[:2]) if dataset else 0
+  sources = set(_sources(config, phase))
+  if sources & set(IMAGELESS):
+    yield 'source.size', config.source.size
+  if sources - set(IMAGELESS):
+    side = min(dataset.shape[:2]) if dataset else 0
+    size = config.data.size
+    yield ('data.size', size) if size else ('the smaller side of the images', side)
+
+
+def _sources(config, phase):
+  """The names of the sources of what a phase sees."""
+  if phase == 'search':
+    return [config.source.name]
+  return config.analysis.sources.split(',') if config.analysis.genotypes else ['real']
 
 
 def _phases(config):

@@ -18,11 +18,12 @@ def describe(config, dataset, genotype):
   Of a search in stages each is told as if all operations were left, of an analysis that of its
   first cell on each source.
   dataset: the real images, None for a run without any. genotype: that of config.genotype, None to
-  search for one; then a random cell stands for the one that would be found.
+  search for one, where a random cell stands for the one that would be found; of an analysis its
+  cells.
   """
   yield to_json(config)
   if config.analysis.genotypes:
-    yield from _analysis(config, dataset)
+    yield from _analysis(config, dataset, genotype)
     return
   of_cell = 'of the given genotype'
   if genotype is None:
@@ -37,14 +38,12 @@ def describe(config, dataset, genotype):
     yield _retraining(config, retrain.prepare(config, genotype, source), source, of_cell)
 
 
-def _analysis(config, dataset):
-  given, *others = config.analysis.genotypes.split(',')
-  name = analysis.name_of(given)
-  cell = analysis.make_cell(config, given, 0)
+def _analysis(config, dataset, cells):
+  name, cell = next(iter(cells.items()))
   for source in config.analysis.sources.split(','):
     found = analysis.prepare(config, cell, name, source, dataset)
-    of_cell = f'one of {1 + len(others)} cells'
-    yield _retraining(config, found, SOURCES[source](config, dataset), of_cell)
+    made = SOURCES[source](config, dataset)
+    yield _retraining(config, found, made, f'one of {len(cells)} cells')
 
 
 def _random_cell(found):

@@ -104,7 +104,7 @@ def run(config, workdir):
   claim.check(workdir, config)
   devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
   logging.info('Scale %s on %s; --config=FILE:laptop or FILE:paper chooses.', config.scale, devices)
-  dataset, given = load_data(config), _given_genotype(config, workdir)
+  dataset, given = load_data(config), _given(config, workdir)
   published = config.benchmark.nasbench201_csv
   table = tabular.read(published) if published else None
   with claim.hold(workdir, config):
@@ -114,7 +114,7 @@ def run(config, workdir):
     if config.analysis.genotypes:
       from unrealnas_jax import analysis
 
-      result = analysis.run(config, dataset, workdir)
+      result = analysis.run(config, dataset, given, workdir)
     else:
       result = search_and_retrain(config, dataset, given, workdir)
     if table:
@@ -130,7 +130,7 @@ def estimate(config, workdir):
   """Prints what the run would be and cost, without a workdir. Raises ValueError: as `run`."""
   validate(config, jax.device_count())
   claim.check(workdir, config)
-  dataset, given = load_data(config), _given_genotype(config, workdir)
+  dataset, given = load_data(config), _given(config, workdir)
   from unrealnas_jax import dry_run
 
   for text in dry_run.describe(config, dataset, given):
@@ -178,12 +178,16 @@ def report(workdir):
     logging.warning(text, workdir, exc_info=True)
 
 
-def _given_genotype(config, workdir):
-  """The genotype that config.genotype names, None where it asks for a search.
+def _given(config, workdir):
+  """The genotype that config.genotype names, None to search for one; of an analysis {name: cell}.
 
-  A run that goes on keeps the one it began with: a search that is given may have gone on meanwhile.
+  A run that goes on keeps what it began with: a search that is given may have gone on meanwhile.
   """
   kept = epath.Path(workdir) / 'genotype.json'
+  if config.analysis.genotypes:
+    from unrealnas_jax import analysis
+
+    return analysis.load_cells(config, workdir if claim.is_ours(workdir, config) else None)
   if not config.genotype:
     return None
   if kept.exists() and claim.is_ours(workdir, config):
@@ -198,6 +202,10 @@ def summary(result, workdir):
     for key, (label, form) in SUMMARY.items()
     if result.get(key) is not None
   ]
+  if 'analysis' in result:
+    from unrealnas_jax import tables
+
+    lines += tables.aligned(*tables.analysis([({}, result['analysis'])]))
   found = [epath.Path(workdir) / name for name in FILES]
   lines += [f'{"written":14} {path}' for path in found if path.exists()]
   return '\n'.join(lines)

@@ -48,8 +48,7 @@ def report(workdir):
   run = runs.read(workdir)
   sections = [
     _section('Result', table=(['', ''], tables.results(run))),
-    *(_section(name.capitalize(), table=table) for name, table in tables.lists(run).items()),
-    *_analysis(run),
+    *_analysis([tables.Group({}, [run])]),
     *_cells(run),
     _section('Mixing weights', _WEIGHTS, figures=_weights(run)),
     *(_curves(phase, series) for phase, series in run.series.items() if not run.compared),
@@ -67,8 +66,9 @@ def compare(workdirs, out):
   deviation. Raises ValueError as `report`.
   """
   groups = tables.group([runs.read(workdir) for workdir in workdirs])
-  sections = [_section('Results', _COMPARISON, table=tables.compare(groups))]
-  phases = dict.fromkeys(phase for group in groups for run in group.runs for phase in run.series)
+  sections = [_section('Results', _COMPARISON, table=tables.compare(groups)), *_analysis(groups)]
+  together = (run for group in groups for run in group.runs if not run.compared)
+  phases = dict.fromkeys(phase for run in together for phase in run.series)
   for phase in phases:
     panels = _compared(groups, phase)
     figure = {f'{phase}_compared': figures.curves(panels, shared=True)} if panels else {}
@@ -82,6 +82,11 @@ _WEIGHTS = (
   'that edges lead to, columns those they come from.'
 )
 _COMPARISON = 'Mean ± standard deviation over the runs of a configuration.'
+_FACTS = (
+  'Fitted is the part of the training data that is right in the end; epochs to half and to nine '
+  'tenths are those until so much was right, empty if that never came (and left out of means). The '
+  'gap is that of the accuracy on test images below the fitted one.'
+)
 _BANDS = 'Mean over the runs of a configuration, in a band of one standard deviation each way.'
 
 
@@ -107,26 +112,30 @@ def _subtitle(run):
 
 
 def _cells(run):
-  found = (
-    {'cell': run.genotype} if run.genotype else {f'cell_{n}': g for n, g in run.compared.items()}
-  )
-  for name, genotype in found.items():
-    graphs = drawing.graphs(genotype).items()
-    drawn = {f'{name}_{kind}': drawing.draw_cell(graph) for kind, graph in graphs}
-    title = f'Cells {name.removeprefix("cell_")}' if run.compared else 'Cells'
-    yield _section(title, code=genotypes.to_text(genotype), figures=drawn)
+  for name, genotype in run.compared.items() or [('', run.genotype)]:
+    graphs = drawing.graphs(genotype).items() if genotype else ()
+    file = '_'.join(['cell', *filter(None, [name])])
+    drawn = {f'{file}_{kind}': drawing.draw_cell(graph) for kind, graph in graphs}
+    title, code = f'Cells of {name}' if name else 'Cells', genotype and genotypes.to_text(genotype)
+    yield _section(title, code=code, figures=drawn)
 
 
-def _analysis(run):
-  """How the training data was fitted over time: a plot for each source, a curve for each cell."""
-  panels = {}
-  for phase, series in run.series.items() if run.compared else ():
-    name, source = phase.split('_on_', 1)
-    for measured in ('fitted_accuracy', 'train_loss'):
-      title = f'{source}: {measured}'.replace('_', ' ')
-      panels.setdefault(title, {})[name] = series[measured]
+def _analysis(groups):
+  """A table of analyses, and the fit over time: a plot for each source, a curve for each cell."""
+  analysed = [run for group in groups for run in group.runs if run.compared]
+  phases, panels = dict.fromkeys(phase for run in analysed for phase in run.series), {}
+  for measured in ('fitted accuracy', 'train loss'):
+    for phase in phases:
+      name, source = phase.rsplit(runs.ON, 1)
+      for label, curve in _compared(groups, phase).get(measured, {}).items():
+        cell = name if len(groups) == 1 else f'{name}, {label}'
+        panels.setdefault(f'{source}: {measured}'.replace('_', ' '), {})[cell] = curve
+  rows = [
+    (group.settings, [facts for run in group.runs for facts in run.result.get('analysis', ())])
+    for group in groups
+  ]
   figure = {'analysis': figures.curves(panels, shared=True)} if panels else {}
-  return [_section('Fit of the training data over time', figures=figure)]
+  yield _section('Analysis', _FACTS, table=tables.analysis(rows), figures=figure)
 
 
 def _weights(run):

@@ -10,6 +10,8 @@ from unrealnas_jax import genotype as genotypes
 from unrealnas_jax import samples
 from unrealnas_jax.rules import flatten
 
+ON = '_on_'  # stands between cell and source in the name of a phase of an analysis
+
 
 class Run(NamedTuple):
   """A run; what its workdir does not hold is None or empty.

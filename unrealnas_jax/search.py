@@ -41,7 +41,7 @@ class Search(NamedTuple):
   plan: loop.Plan
   net: supernet.Net
   method: Any
-  source: data.Source | None = None
+  source: data.Source
 
 
 def run(config, dataset, workdir):

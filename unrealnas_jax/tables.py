@@ -26,22 +26,43 @@ class Group(NamedTuple):
 def results(run):
   """[(name, text)] of what a run's result.json says, what was tested first.
 
-  Without the genotype, which is drawn, and lists of objects, which are tables of their own.
+  Without the genotype, which is drawn, and an analysis, which is a table of its own.
   """
-  names = run.result.keys() - {'genotype'} - lists(run).keys()
-  names = sorted(names, key=lambda name: (not _is_fraction(name), name))
+  names = run.result.keys() - {'genotype', 'analysis'}
+  names = sorted(names, key=_tested_first)
   return [(_words(name), show(name, run.result[name])) for name in names]
 
 
-def lists(run):
-  """name -> (head, rows) of each list of objects with the same keys in a run's result.json."""
-  found = {}
-  for name, value in run.result.items():
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-      head = list(value[0])
-      rows = [['' if item[k] is None else show(k, item[k]) for k in head] for item in value]
-      found[name] = [_words(key) for key in head], rows
-  return found
+def analysis(groups):
+  """(head, rows) of analyses: a row for each cell on each source, its mean and deviation.
+
+  groups: (settings, what analysis.run gave for the runs that share them) each
+  """
+  places, names, rows = ('source', 'genotype'), {}, {}
+  for settings, analysed in groups:
+    for facts in analysed:
+      names |= dict.fromkeys(facts.keys() - set(places))
+      row = *map(str, settings.values()), *(facts[name] for name in places)
+      rows.setdefault(row, []).append(facts)
+  names = sorted(names, key=_tested_first)
+  head = [*groups[0][0], *places, *map(_words, names)]
+  return head, [
+    [*row, *(_spread(name, [facts.get(name) for facts in same]) for name in names)]
+    for row, same in rows.items()
+  ]
+
+
+def aligned(head, rows):
+  """The lines of a table as plain text.
+
+  >>> aligned(['source', 'fit'], [['noise', '99.00%'], ['real', '']])
+  ['source  fit', 'noise   99.00%', 'real']
+  """
+  widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+  return [
+    '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for row in (head, *rows)
+  ]
 
 
 def group(runs):
@@ -101,6 +122,10 @@ def _spread(name, values):
     return ''
   mean = show(name, statistics.mean(values))
   return mean if len(values) < 2 else f'{mean} ± {show(name, statistics.stdev(values))}'
+
+
+def _tested_first(name):
+  return not _is_fraction(name), name
 
 
 def _is_fraction(name):
