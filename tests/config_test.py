@@ -13,6 +13,7 @@ from changed_config import changed
 import unrealnas_jax
 from configs import default
 from unrealnas_jax import config as lib
+from unrealnas_jax import given_genotype
 from unrealnas_jax.data.split import Dataset, Split
 
 # config -> what its search sees
@@ -21,6 +22,7 @@ SOURCES = {
   'random_labels': 'random_labels',
   'real': 'real',
   'retrain': 'noise',
+  'analysis': 'noise',
   'darts_second_order': 'real',
 }
 GENOTYPE = {
@@ -117,12 +119,15 @@ def test_genotype_may_be_a_name_a_file_or_a_workdir(tmp_path, monkeypatch):
   file.write_text(json.dumps(GENOTYPE))
   for name in ('DARTS_V2', str(file), str(folder)):
     lib.validate(changed('genotype', name), 1)
-  assert lib.load_genotype(str(file)).normal == (('skip_connect', 0), ('sep_conv_3x3', 1))
+  assert given_genotype.load_genotype(str(file)).normal == (
+    ('skip_connect', 0),
+    ('sep_conv_3x3', 1),
+  )
   # Of a workdir the checkpoint counts, read with the config of that run.
   stand_in = types.SimpleNamespace(restore_genotype=lambda workdir, config: (workdir, config))
   monkeypatch.setitem(sys.modules, 'unrealnas_jax.search', stand_in)
   monkeypatch.setattr(unrealnas_jax, 'search', stand_in, raising=False)
-  workdir, config = lib.load_genotype(str(folder))
+  workdir, config = given_genotype.load_genotype(str(folder))
   assert workdir == str(folder)
   assert config.to_dict() == changed('seed', 5).to_dict()
 

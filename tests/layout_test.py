@@ -33,6 +33,7 @@ ORDER = (
   'loop samples timing',
   'search retrain',
   'rules',
+  'given_genotype',
   'config runs usage',
   'claim figures tables analysis',
   'plots dry_run',

@@ -18,8 +18,8 @@ from jax import lax
 
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax import loop, metrics, objective, parallel, retrain, runs
-from unrealnas_jax.config import RANDOM, load_genotype
 from unrealnas_jax.data import SOURCES, batches
+from unrealnas_jax.given_genotype import RANDOM, load_genotype
 from unrealnas_jax.methods import paths
 from unrealnas_jax.spaces import SPACES
 

@@ -1,16 +1,11 @@
-"""What a config must be as a whole, checked before anything runs, and the genotype it names."""
+"""What a config must be as a whole, checked before anything runs."""
 
 import json
 import os
 
-from etils import epath
-from ml_collections import ConfigDict
+from unrealnas_jax import given_genotype, stages, tabular
+from unrealnas_jax.rules import PATH, check
 
-from unrealnas_jax import genotype, growing, stages, tabular
-from unrealnas_jax.nasbench201 import Architecture
-from unrealnas_jax.rules import GENOTYPE, PATH, check
-
-RANDOM = 'random'  # a random cell, among config.analysis.genotypes
 LISTED = 20  # problems that one message lists
 
 
@@ -35,19 +30,6 @@ def validate(config, devices, dataset=None):
     raise ValueError('\n'.join(sorted(set(problems))[:LISTED]))
 
 
-def load_genotype(name):
-  """The genotype of config.genotype: a published name, a file, or the workdir of a search.
-
-  Of a workdir it is that of the newest checkpoint of the search.
-  Raises ValueError if it is none of them, or the file or the checkpoint is at fault.
-  """
-  if not _is_folder(name):
-    return genotype.load(name)
-  from unrealnas_jax import search  # imports every layer, which is late enough here
-
-  return search.restore_genotype(name, _config_of(name))
-
-
 def needs_images(config):
   """Whether a run looks at real images."""
   from unrealnas_jax.data import IMAGELESS
@@ -58,31 +40,6 @@ def needs_images(config):
 def to_json(config):
   """The whole config as JSON text with sorted keys."""
   return json.dumps(config.to_dict(), indent=2, sort_keys=True)
-
-
-def _is_folder(name):
-  if name in genotype.PUBLISHED:
-    return False
-  return epath.Path(name).is_dir() if growing.is_remote(name) else os.path.isdir(name)
-
-
-def _config_of(workdir):
-  """The config of an earlier search; ValueError if the folder is not the workdir of one."""
-  folder = epath.Path(workdir)
-  problem = f'genotype={workdir!r} is a folder that no search has left'
-  if not any((folder / 'checkpoints').glob('search*/[0-9]*')):
-    raise ValueError(f'{problem} (it has no checkpoints/search/STEP); allowed: {GENOTYPE}')
-  try:
-    values = json.loads((folder / 'config.json').read_text())
-    for section, key in ((values['method'], 'arch_betas'), (values, 'stages')):
-      section[key] = tuple(section[key])  # JSON has no tuples
-    config = ConfigDict(values)
-    wrong = check(config)
-  except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-    wrong = [error]
-  if wrong:
-    raise ValueError(f'{problem} (config.json: {wrong[0]}); allowed: {GENOTYPE}')
-  return config
 
 
 def _check_stages(config):
@@ -98,7 +55,7 @@ def _check_work(config, devices, dataset):
   if not config.genotype:
     return
   try:
-    _look_up(config.genotype)
+    given_genotype.look_up(config.genotype)
   except ValueError as error:
     yield str(error)
   if config.retrain.epochs == 0 and not config.benchmark.nasbench201_csv:
@@ -106,14 +63,6 @@ def _check_work(config, devices, dataset):
       f'retrain.epochs = 0; allowed: at least 1 with genotype = {config.genotype!r}, '
       'or there is nothing to do'
     )
-
-
-def _look_up(name):
-  """Raises ValueError if there is no genotype of this name.
-
-  Of a folder only that it is a workdir: its checkpoint is read when the rest is known to do.
-  """
-  _config_of(name) if _is_folder(name) else genotype.load(name)
 
 
 def _check_analysis(config, devices, dataset):
@@ -124,9 +73,9 @@ def _check_analysis(config, devices, dataset):
     return
   for name in genotypes.split(','):
     try:
-      name == RANDOM or _look_up(name)
+      name == given_genotype.RANDOM or given_genotype.look_up(name)
     except ValueError as error:
-      yield f'analysis.genotypes = {genotypes!r}: {error}; allowed besides: {RANDOM}'
+      yield f'analysis.genotypes = {genotypes!r}: {error}; allowed besides: {given_genotype.RANDOM}'
   if unknown := set(sources.split(',')) - SOURCES.keys():
     known = ', '.join(SOURCES)
     yield f'analysis.sources = {sources!r}; no source {unknown.pop()!r}; allowed: {known}'
@@ -308,7 +257,7 @@ def _check_network(config, devices, dataset):
 def _check_nasbench201(config, devices, dataset):
   table, retrain = config.benchmark.nasbench201_csv, config.retrain
   try:
-    is_cell = any(_is_nasbench201(config, name) for name in _genotypes(config))
+    is_cell = any(given_genotype.is_nasbench201(config, name) for name in _genotypes(config))
   except ValueError:
     return  # told by _check_work and _check_analysis
   if is_cell and 'retrain' in _phases(config):
@@ -330,15 +279,6 @@ def _check_nasbench201(config, devices, dataset):
 def _genotypes(config):
   """The names of what a run trains; '' is what its search finds."""
   return config.analysis.genotypes.split(',') if config.analysis.genotypes else [config.genotype]
-
-
-def _is_nasbench201(config, name):
-  """Whether a run's genotype of a name is a NAS-Bench-201 cell; ValueError: it is at fault."""
-  if name in ('', RANDOM):
-    return config.search.space == 'nasbench201'
-  if _is_folder(name):
-    return _config_of(name).search.space == 'nasbench201'
-  return isinstance(genotype.load(name), Architecture)
 
 
 def _examples(config, dataset):

@@ -30,7 +30,8 @@ from unrealnas_jax import (
   usage,
 )
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax.config import load_genotype, needs_images, validate
+from unrealnas_jax.config import needs_images, validate
+from unrealnas_jax.given_genotype import load_genotype
 from unrealnas_jax.rules import RULES, unknown
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
