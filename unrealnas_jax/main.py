@@ -59,6 +59,7 @@ FILES = (
   'report.html',
   'result.json',
   'genotype.json',
+  'genotypes.json',
   'config.json',
   'metrics.jsonl',
   'tensorboard',
