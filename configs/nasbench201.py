@@ -30,6 +30,9 @@ def get_config(choice='rlnas'):
     search.epochs = 250
   if method == 'rlnas':
     search.train_portion = 0.96
+  if method in ('drnas', 'sdarts'):
+    search.epochs = 100
+    search.weight_decay = 3e-4
   if method == 'pc_darts':
     search.partial_channels = 4
   if method == 'drnas':

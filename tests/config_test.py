@@ -24,6 +24,9 @@ SOURCES = {
   'retrain': 'noise',
   'analysis': 'noise',
   'darts_second_order': 'real',
+  'gdas': 'noise',
+  'drnas': 'noise',
+  'sdarts': 'noise',
 }
 GENOTYPE = {
   'normal': [['skip_connect', 0], ['sep_conv_3x3', 1]],

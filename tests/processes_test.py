@@ -115,10 +115,8 @@ def test_both_processes_stop_after_the_same_step_with_all_saved(searches):
   (step,) = programs.saved(folder)
   assert 1 <= step < 8
   assert not (folder / 'genotype.json').exists()
-  found = re.search(
-    f'stopped after step {step} of 8 of the search; to go on: .*--process=0', told[0], re.DOTALL
-  )
-  assert found
+  told_by_first = f'stopped after step {step} of 8 of the search; to go on: .* --process=0'
+  assert re.search(told_by_first, told[0], re.DOTALL)
   assert 'to go on' not in told[1]
 
 

@@ -62,11 +62,10 @@ def saved(workdir, phase='search'):
 
 
 def last_state(workdir, phase='search'):
-  """(step, {path: array}) of the newest checkpoint."""
+  """(step, {path: array}) of the newest checkpoint, whatever devices it was saved by."""
   step = saved(workdir, phase)[-1]
   path = workdir / 'checkpoints' / phase / f'{step}' / 'default'
   with ocp.PyTreeCheckpointer() as reader:
-    names = reader.metadata(path).item_metadata
-    # As numpy arrays: the devices that saved them are not those of the tests.
-    arguments = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
-    return step, dict(reader.restore(path, restore_args=arguments))
+    names = reader.metadata(path).item_metadata.tree
+    as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
+    return step, reader.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))

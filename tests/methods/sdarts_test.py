@@ -142,7 +142,7 @@ def test_the_architecture_is_updated_as_without_perturbation(name):
 
 
 def test_the_adversary_makes_training_harder_than_chance_does():
-  """Its search is in eval mode, training is not: so of this loss it is no certainty but a fact."""
+  """By the loss in training mode, though the adversary is found in eval mode."""
   losses = [program(name)(LAST)[1]['train_loss'] for name in ('darts', 'random', 'adversarial')]
   assert losses[2] > max(losses[:2])
 
