@@ -130,7 +130,6 @@ WRONG = [
   # Together with other keys.
   ('data.path', 'cifar', "'digits', a file 'x.npz', a folder of images, or 'tfds:NAME'"),
   ('data.path', 'nowhere/x.npz', 'no such file'),
-  ('analysis.genotypes', 'DARTS', 'is neither a file, an arch string nor a published genotype'),
   ('search.batch', 512, 'at most 500, the smaller part of source.examples = 1000'),
   ('benchmark.nasbench201_csv', 'x.csv', "'' unless search.space = 'nasbench201' or genotype is a"),
   ('search.lr_end', 0.5, 'at most search.lr = 0.025'),
