@@ -84,8 +84,8 @@ _WEIGHTS = (
 _COMPARISON = 'Mean ± standard deviation over the runs of a configuration.'
 _FACTS = (
   'Fitted accuracy is that on the training data after the last epoch, without augmentation; the '
-  'gap is what test accuracy lacks of it. Epochs to half and to nine tenths: after which so much of '
-  'the training data was right for the first time; empty if never, and then left out of means.'
+  'gap is what test accuracy lacks of it. Epochs to half and to nine tenths: after which so much '
+  'of the training data was right for the first time; empty if never, and then left out of means.'
 )
 _BANDS = 'Mean over the runs of a configuration, in a band of one standard deviation each way.'
 
