@@ -234,6 +234,13 @@ def paper():
   # authors only (pip install -e '.[nasbench201]'). '' = none.
   config.benchmark.nasbench201_csv = ''
 
+  # How well given cells memorise and generalise, instead of a search and a retraining.
+  config.analysis = analysis = ConfigDict()
+  # '' = no such analysis; else names parted by commas, each as `genotype` takes them, or random for
+  # a random cell of search.space. Each is trained on each source, as retrain says.
+  analysis.genotypes = ''
+  analysis.sources = 'random_labels,real,noise'  # parted by commas, see unrealnas_jax.data.SOURCES
+
   config.checkpoint = ConfigDict()
   config.checkpoint.every = 0  # steps between checkpoints; 0 = one an epoch
   config.checkpoint.keep = 3  # how many of the last ones stay

@@ -12,8 +12,8 @@ from changed_config import changed
 
 import unrealnas_jax
 from configs import default
-from unrealnas_jax import checks
 from unrealnas_jax import config as lib
+from unrealnas_jax import given_genotype, phases
 from unrealnas_jax.data.split import Dataset, Split
 
 # config -> what its search sees
@@ -23,6 +23,7 @@ SOURCES = {
   'real': 'real',
   'retrain': 'noise',
   'train_generator': 'noise',
+  'analysis': 'noise',
   'darts_second_order': 'real',
   'gdas': 'noise',
   'drnas': 'noise',
@@ -122,12 +123,15 @@ def test_genotype_may_be_a_name_a_file_or_a_workdir(tmp_path, monkeypatch):
   file.write_text(json.dumps(GENOTYPE))
   for name in ('DARTS_V2', str(file), str(folder)):
     lib.validate(changed('genotype', name), 1)
-  assert lib.load_genotype(str(file)).normal == (('skip_connect', 0), ('sep_conv_3x3', 1))
+  assert given_genotype.load_genotype(str(file)).normal == (
+    ('skip_connect', 0),
+    ('sep_conv_3x3', 1),
+  )
   # Of a workdir the checkpoint counts, read with the config of that run.
   stand_in = types.SimpleNamespace(restore_genotype=lambda workdir, config: (workdir, config))
   monkeypatch.setitem(sys.modules, 'unrealnas_jax.search', stand_in)
   monkeypatch.setattr(unrealnas_jax, 'search', stand_in, raising=False)
-  workdir, config = lib.load_genotype(str(folder))
+  workdir, config = given_genotype.load_genotype(str(folder))
   assert workdir == str(folder)
   assert config.to_dict() == changed('seed', 5).to_dict()
 
@@ -234,11 +238,11 @@ def test_steps_per_call_divide_an_epoch():
 
 def test_which_runs_need_real_images():
   config = changed()
-  assert checks.needs_images(config)  # for retraining
+  assert phases.needs_images(config)  # for retraining
   config.retrain.epochs = 0
-  assert not checks.needs_images(config)
+  assert not phases.needs_images(config)
   config.source.name = 'random_labels'
-  assert checks.needs_images(config)
+  assert phases.needs_images(config)
 
 
 def test_nothing_to_do_is_an_error():

@@ -5,8 +5,8 @@ import pytest
 import tiny_generator
 
 from configs import generated, train_generator
-from unrealnas_jax import checks
 from unrealnas_jax import config as lib
+from unrealnas_jax import phases
 from unrealnas_jax.data.split import Dataset, Split
 
 
@@ -38,7 +38,7 @@ def test_a_search_on_generated_images_needs_their_generator(tmp_path, scale):
 
 def test_what_the_training_of_a_generator_needs():
   config = train_generator.get_config('laptop')
-  assert checks.needs_images(config)
+  assert phases.needs_images(config)
   lib.validate(config, 2, dataset(images=100, size=16)._replace(shape=(16, 16, 1)))
   refused(config, 'generator.batch = 64; allowed: at most 63', 1, dataset(images=63))
   refused(config, 'generator.batch = 64; allowed: a multiple of .* 3', 3)

@@ -149,6 +149,8 @@ WRONG = [
   ('retrain.augment.flip', None, 'True or False'),
   ('retrain.augment.cutout', -1, 'at least 0'),
   ('benchmark.nasbench201_csv', 0, "'' for none, a file x.csv or x.csv.gz"),
+  ('analysis.genotypes', None, 'genotypes and random'),
+  ('analysis.sources', 3, 'names of sources'),
   ('checkpoint.every', -1, 'at least 0'),
   ('checkpoint.keep', 0, 'at least 1'),
   ('log_every', 0, 'at least 1'),

@@ -18,7 +18,7 @@ import tiny
 from absl import logging
 from jax import lax
 
-from unrealnas_jax import checkpoint, data, parallel, search, watch
+from unrealnas_jax import checkpoint, data, given_genotype, parallel, search, watch
 from unrealnas_jax import config as config_lib
 from unrealnas_jax.data.split import Dataset, Split
 from unrealnas_jax.methods import METHODS, darts
@@ -313,7 +313,7 @@ def test_genotype_is_read_from_the_newest_checkpoint_alone(tmp_path):
   half.mkdir()
   (half / 'part').write_text('x')
   before = contents(tmp_path)
-  genotype = config_lib.load_genotype(str(tmp_path))
+  genotype = given_genotype.load_genotype(str(tmp_path))
   assert operations(genotype) == {'dil_conv_3x3'}
   assert contents(tmp_path) == before
 
@@ -324,7 +324,7 @@ def test_an_unreadable_checkpoint_is_passed_over_and_left(tmp_path):
   for path in (tmp_path / 'checkpoints' / 'search' / '8').rglob('manifest.ocdbt'):
     path.unlink()
   before = contents(tmp_path)
-  assert operations(config_lib.load_genotype(str(tmp_path))) == {'avg_pool_3x3'}
+  assert operations(given_genotype.load_genotype(str(tmp_path))) == {'avg_pool_3x3'}
   assert contents(tmp_path) == before
 
 
@@ -334,9 +334,9 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
   config['search']['channels'] = 4
   (tmp_path / 'config.json').write_text(json.dumps(config))
   with pytest.raises(ValueError, match='holds another kind of state'):
-    config_lib.load_genotype(str(tmp_path))
+    given_genotype.load_genotype(str(tmp_path))
   manager = checkpoint.open(tmp_path, 'search', 9)
   checkpoint.save(manager, 9, parallel.replicate({'w': jnp.zeros(3)}))
   checkpoint.close(manager)
   with pytest.raises(ValueError, match='is none of a supernet'):
-    config_lib.load_genotype(str(tmp_path))
+    given_genotype.load_genotype(str(tmp_path))

@@ -68,6 +68,30 @@ def test_tables_within_results_are_rows_of_their_own(tmp_path):
   ]
 
 
+def test_analyses_are_rows_of_cells_on_sources():
+  def facts(source, fitted, epochs, gap=None):
+    measured = {'fitted_accuracy': fitted, 'epochs_to_half': epochs, 'gap_of_accuracy': gap}
+    return {'genotype': 'PDARTS', 'source': source, **measured}
+
+  one = [facts('noise', 0.5, 4), facts('real', 1.0, 1, 0.02)]
+  assert tables.analysis([({}, one)]) == (
+    ['source', 'genotype', 'fitted accuracy', 'gap of accuracy', 'epochs to half'],
+    [['noise', 'PDARTS', '50.00%', '', '4'], ['real', 'PDARTS', '100.00%', '2.00%', '1']],
+  )
+  # Two seeds of one setting, one of another; deviations with n - 1: of 0.5 and 0.6 it is 0.0707.
+  groups = [
+    ({'retrain.epochs': 9}, [facts('noise', 0.5, None), facts('noise', 0.6, 8)]),
+    ({'retrain.epochs': 2}, [facts('noise', 0.1, None)]),
+  ]
+  head, rows = tables.analysis(groups)
+  assert head[0] == 'retrain.epochs'
+  assert rows == [
+    ['9', 'noise', 'PDARTS', '55.00% ± 7.07%', '', '8'],
+    ['2', 'noise', 'PDARTS', '10.00%', '', ''],
+  ]
+  assert tables.analysis([({}, [])])[1] == []
+
+
 def test_one_configuration_needs_no_settings(tmp_path):
   groups = tables.group([run(tmp_path, 'a', seed=1), run(tmp_path, 'b', seed=2)])
   assert [group.label for group in groups] == ['all runs']

@@ -15,8 +15,7 @@ from chexpert_films import FEATURES, NAMES, record
 from programs import CONFIG, SEARCH_ONLY, last_state, lines, result
 from tfds_writer import write
 
-from unrealnas_jax import config as config_lib
-from unrealnas_jax import genotype
+from unrealnas_jax import genotype, given_genotype
 from unrealnas_jax.data import chexpert
 from unrealnas_jax.rules import flatten
 
@@ -269,5 +268,5 @@ def test_genotype_of_a_search_comes_from_its_checkpoint(programs, tmp_path):
   whole = programs.workdir('whole')
   shutil.copytree(whole, tmp_path / 'copy')
   (tmp_path / 'copy' / 'genotype.json').unlink()
-  found = config_lib.load_genotype(str(tmp_path / 'copy'))
+  found = given_genotype.load_genotype(str(tmp_path / 'copy'))
   assert found == genotype.load(str(whole / 'genotype.json'))

@@ -1,48 +1,10 @@
 """What keys of a config must be together: (config, devices, dataset or None) -> problems."""
 
-import json
 import os
 
-from etils import epath
-from ml_collections import ConfigDict
-
-from unrealnas_jax import genotype, growing, stages, tabular
-from unrealnas_jax.nasbench201 import Architecture
-from unrealnas_jax.rules import GENOTYPE, PATH, check
-
-
-def needs_images(config):
-  """Whether a run looks at real images."""
-  from unrealnas_jax.data import IMAGELESS
-
-  searched = 'search' in _phases(config) and config.source.name not in IMAGELESS
-  return searched or config.retrain.epochs > 0 or config.generator.steps > 0
-
-
-def is_folder(name):
-  """Whether config.genotype names a folder."""
-  if name in genotype.PUBLISHED:
-    return False
-  return epath.Path(name).is_dir() if growing.is_remote(name) else os.path.isdir(name)
-
-
-def config_of(workdir):
-  """The config of an earlier search; ValueError if the folder is not the workdir of one."""
-  folder = epath.Path(workdir)
-  problem = f'genotype={workdir!r} is a folder that no search has left'
-  if not any((folder / 'checkpoints').glob('search*/[0-9]*')):
-    raise ValueError(f'{problem} (it has no checkpoints/search/STEP); allowed: {GENOTYPE}')
-  try:
-    values = json.loads((folder / 'config.json').read_text())
-    for section, key in ((values['method'], 'arch_betas'), (values, 'stages'), (values, 'seeds')):
-      section[key] = tuple(section[key])  # JSON has no tuples
-    config = ConfigDict(values)
-    wrong = check(config)
-  except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-    wrong = [error]
-  if wrong:
-    raise ValueError(f'{problem} (config.json: {wrong[0]}); allowed: {GENOTYPE}')
-  return config
+from unrealnas_jax import given_genotype, stages, tabular
+from unrealnas_jax.phases import examples_of, needs_images, phases, sizes, sources
+from unrealnas_jax.rules import PATH
 
 
 def check_stages(config):
@@ -69,8 +31,7 @@ def _check_work(config, devices, dataset):
   if not config.genotype:
     return
   try:
-    # Of a folder only that it is a workdir: its checkpoint is read when the rest is known to do.
-    config_of(config.genotype) if is_folder(config.genotype) else genotype.load(config.genotype)
+    given_genotype.look_up(config.genotype)
   except ValueError as error:
     yield str(error)
   other = config.generator.steps or config.benchmark.nasbench201_csv
@@ -78,6 +39,38 @@ def _check_work(config, devices, dataset):
     yield (
       f'retrain.epochs = 0; allowed: at least 1 with genotype = {config.genotype!r}, '
       'or there is nothing to do'
+    )
+
+
+def _check_analysis(config, devices, dataset):
+  from unrealnas_jax.data import IMAGELESS, SOURCES
+
+  genotypes, sources, retrain = config.analysis.genotypes, config.analysis.sources, config.retrain
+  if not genotypes:
+    return
+  for name in genotypes.split(','):
+    try:
+      name == given_genotype.RANDOM or given_genotype.look_up(name)
+    except ValueError as error:
+      yield f'analysis.genotypes = {genotypes!r}: {error}; allowed besides: {given_genotype.RANDOM}'
+  if unknown := set(sources.split(',')) - SOURCES.keys():
+    known = ', '.join(SOURCES)
+    yield f'analysis.sources = {sources!r}; no source {unknown.pop()!r}; allowed: {known}'
+  if retrain.epochs == 0:
+    yield 'retrain.epochs = 0; allowed: at least 1 with analysis.genotypes'
+  for key, value, allowed in (
+    ('genotype', config.genotype, ''),
+    (tabular.KEY, config.benchmark.nasbench201_csv, ''),
+    ('retrain.auxiliary', retrain.auxiliary, 0),
+    ('generator.steps', config.generator.steps, 0),
+    ('seeds', config.seeds, ()),
+  ):
+    if value != allowed:
+      yield f'{key} = {value!r}; allowed: {allowed!r} with analysis.genotypes'
+  if set(sources.split(',')) & set(IMAGELESS) and retrain.batch > config.source.examples:
+    yield (
+      f'retrain.batch = {retrain.batch}; allowed: at most source.examples = '
+      f'{config.source.examples} with analysis.sources = {sources!r}'
     )
 
 
@@ -96,7 +89,7 @@ def _check_data(config, devices, dataset):
 
 
 def _check_batches(config, devices, dataset):
-  for name in _phases(config):
+  for name in phases(config):
     batch = config[name].batch
     if batch % devices:
       yield f'{name}.batch = {batch}; allowed: a multiple of the number of devices, {devices}'
@@ -108,8 +101,8 @@ def _check_batches(config, devices, dataset):
 
 
 def _check_halves(config, devices, dataset):
-  key, examples = _examples(config, dataset)
-  if 'search' not in _phases(config) or not examples:
+  key, examples = examples_of(config, dataset)
+  if 'search' not in phases(config) or not examples:
     return
   from unrealnas_jax.data import make_halves
 
@@ -138,7 +131,7 @@ def _check_order(config, devices, dataset):
   from unrealnas_jax.methods import SECOND_ORDER
 
   method = config.method
-  if 'search' not in _phases(config) or method.order == 1:
+  if 'search' not in phases(config) or method.order == 1:
     return
   if method.name not in SECOND_ORDER:
     yield (
@@ -153,7 +146,7 @@ def _check_order(config, devices, dataset):
 
 
 def _check_learning_rates(config, devices, dataset):
-  for name in [name for name in _phases(config) if name != 'generator']:
+  for name in [name for name in phases(config) if name != 'generator']:
     lr, lr_end = config[name].lr, config[name].lr_end
     if lr_end > lr:
       yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
@@ -167,12 +160,12 @@ def _check_learning_rates(config, devices, dataset):
 
 
 def _check_sizes(config, devices, dataset):
-  for name in _phases(config):
-    key, size = _size(config, name, dataset)
-    for change in ('pad', 'cutout'):
-      pixels = config[name].augment[change]
-      if size and pixels >= size:
-        yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
+  for name in phases(config):
+    for key, size in sizes(config, name, dataset):
+      for change in ('pad', 'cutout'):
+        pixels = config[name].augment[change]
+        if size and pixels >= size:
+          yield f'{name}.augment.{change} = {pixels}; allowed: less than {key} = {size} pixels'
 
 
 def _check_views(config, devices, dataset):
@@ -185,7 +178,7 @@ def _check_views(config, devices, dataset):
 
 def _check_labels(config, devices, dataset):
   smoothing = config.retrain.label_smoothing
-  if 'retrain' in _phases(config) and smoothing and dataset and dataset.names:
+  if 'retrain' in phases(config) and smoothing and dataset and dataset.names:
     yield (
       f'retrain.label_smoothing = {smoothing}; allowed: 0 with several labels an image, which '
       f'data.path = {config.data.path!r} has'
@@ -194,7 +187,7 @@ def _check_labels(config, devices, dataset):
 
 def _check_search_stem(config, devices, dataset):
   stem, space = config.search.stem, config.search.space
-  if 'search' in _phases(config) and stem != 'cifar' and space == 'nasbench201':
+  if 'search' in phases(config) and stem != 'cifar' and space == 'nasbench201':
     yield f"search.stem = {stem!r}; allowed: 'cifar' with search.space = {space!r}"
 
 
@@ -225,37 +218,37 @@ def _check_method(config, devices, dataset):
 
 def _check_partial(config, devices, dataset):
   parts, channels = config.search.partial_channels, config.search.channels
-  if 'search' in _phases(config) and channels % parts:
+  if 'search' in phases(config) and channels % parts:
     yield (f'search.partial_channels = {parts}; allowed: a divisor of search.channels = {channels}')
 
 
 def _check_network(config, devices, dataset):
   retrain = config.retrain
-  if 'retrain' not in _phases(config):
+  if 'retrain' not in phases(config):
     return
-  key, size = _size(config, 'retrain', dataset)
   imagenet = retrain.stem == 'imagenet'
   if imagenet and retrain.channels < 2:
     yield f'retrain.channels = {retrain.channels}; allowed: at least 2 for the stem imagenet'
   # Both reductions halve the image, and the stem of ImageNet three times before them.
   halvings = 5 if imagenet else 2
-  if retrain.auxiliary and 0 < size <= 2**halvings:
-    yield (
-      f'retrain.auxiliary = {retrain.auxiliary}; allowed: 0 with {key} = {size}, the auxiliary '
-      f'head needs more than {2**halvings} pixels'
-    )
+  for key, size in sizes(config, 'retrain', dataset):
+    if retrain.auxiliary and 0 < size <= 2**halvings:
+      yield (
+        f'retrain.auxiliary = {retrain.auxiliary}; allowed: 0 with {key} = {size}, the auxiliary '
+        f'head needs more than {2**halvings} pixels'
+      )
 
 
 def _check_generator(config, devices, dataset):
   from unrealnas_jax import gan
   from unrealnas_jax.data import generated
 
-  if 'search' in _phases(config) and config.source.name == 'generated':
+  if 'generated' in sources(config):
     try:
       generated.describe(config.source.generator)
     except ValueError as error:
       yield str(error)
-  if 'generator' not in _phases(config):
+  if 'generator' not in phases(config):
     return
   steps, every = config.generator.steps, config.generator.sheet_every
   if steps % every:
@@ -278,10 +271,10 @@ def _check_generator(config, devices, dataset):
 def _check_nasbench201(config, devices, dataset):
   table, retrain = config.benchmark.nasbench201_csv, config.retrain
   try:
-    is_cell = _is_nasbench201(config)
+    is_cell = any(given_genotype.is_nasbench201(config, name) for name in _genotypes(config))
   except ValueError:
-    return  # told by _check_work
-  if is_cell and 'retrain' in _phases(config):
+    return  # told by _check_work and _check_analysis
+  if is_cell and 'retrain' in phases(config):
     for key, allowed in (('auxiliary', 0), ('drop_path', 0), ('stem', 'cifar')):
       if retrain[key] != allowed:
         yield f'retrain.{key} = {retrain[key]!r}; allowed: {allowed!r} for a NAS-Bench-201 cell'
@@ -297,56 +290,15 @@ def _check_nasbench201(config, devices, dataset):
       yield str(error)
 
 
-def _is_nasbench201(config):
-  """Whether what a run ends with is a NAS-Bench-201 cell; ValueError: its genotype is at fault."""
-  if config.genotype and not is_folder(config.genotype):
-    return isinstance(genotype.load(config.genotype), Architecture)
-  searched = config_of(config.genotype) if config.genotype else config
-  return searched.search.space == 'nasbench201'
-
-
-def _examples(config, dataset):
-  """(what the number is called, how many examples a search has); 0 if only the data tells."""
-  from unrealnas_jax.data import IMAGELESS
-
-  if config.source.name in IMAGELESS:
-    return 'source.examples', config.source.examples
-  return 'the training images', dataset.train.size if dataset else 0
-
-
-def _size(config, phase, dataset):
-  """(what the number is called, the smaller side of a phase's images in pixels); 0 as above."""
-  from unrealnas_jax.data import IMAGELESS
-
-  if phase == 'search' and config.source.name == 'generated':
-    return 'the size of the generated images', _generated_size(config.source.generator)
-  if phase == 'search' and config.source.name in IMAGELESS:
-    return 'source.size', config.source.size
-  if config.data.size:
-    return 'data.size', config.data.size
-  return 'the smaller side of the images', min(dataset.shape[:2]) if dataset else 0
-
-
-def _generated_size(workdir):
-  from unrealnas_jax.data import generated
-
-  try:
-    return min(generated.describe(workdir).shape[:2])
-  except ValueError:
-    return 0
-
-
-def _phases(config):
-  """Which of the config's trainings will run; `retrain` is also that of a generator's judges."""
-  retrain = ['retrain'] if config.retrain.epochs else []
-  if config.generator.steps:
-    return ['generator', *retrain]
-  return retrain if config.genotype else ['search', *retrain]
+def _genotypes(config):
+  """The names of what a run trains; '' is what its search finds."""
+  return config.analysis.genotypes.split(',') if config.analysis.genotypes else [config.genotype]
 
 
 # What keys must be together: (config, devices, dataset or None) -> problems.
 CHECKS = (
   _check_work,
+  _check_analysis,
   _check_data,
   _check_batches,
   _check_halves,

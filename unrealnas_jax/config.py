@@ -1,9 +1,9 @@
-"""What a config must be as a whole, checked before anything runs, and the genotype it names."""
+"""What a config must be as a whole, checked before anything runs."""
 
 import json
 
-from unrealnas_jax import genotype, stages
-from unrealnas_jax.checks import CHECKS, check_stages, config_of, is_folder
+from unrealnas_jax import stages
+from unrealnas_jax.checks import CHECKS, check_stages
 from unrealnas_jax.rules import check
 
 LISTED = 20  # problems that one message lists
@@ -28,19 +28,6 @@ def validate(config, devices, dataset=None):
   ]
   if problems:
     raise ValueError('\n'.join(sorted(set(problems))[:LISTED]))
-
-
-def load_genotype(name):
-  """The genotype of config.genotype: a published name, a file, or the workdir of a search.
-
-  Of a workdir it is that of the newest checkpoint of the search.
-  Raises ValueError if it is none of them, or the file or the checkpoint is at fault.
-  """
-  if not is_folder(name):
-    return genotype.load(name)
-  from unrealnas_jax import search  # imports every layer, which is late enough here
-
-  return search.restore_genotype(name, config_of(name))
 
 
 def to_json(config):

@@ -4,22 +4,28 @@ import datetime
 
 import jax
 
-from unrealnas_jax import cost, generator, retrain, search, stages, timing
+from unrealnas_jax import analysis, cost, generator, retrain, search, stages, timing
 from unrealnas_jax.config import to_json
-from unrealnas_jax.data import real
+from unrealnas_jax.data import SOURCES, real
 from unrealnas_jax.methods import paths
 
 CALLS = 3  # timed calls of a step, after the first
 
 
 def describe(config, dataset, genotype):
-  """Yields texts, each as soon as it is known: the config, then the search, then the retraining.
+  """Yields texts, each as soon as it is known: the config, then each training.
 
   In place of the search stands the training of a generator where the config has one.
+  Of a search in stages each is told as if all operations were left, of an analysis that of its
+  first cell on each source.
   dataset: the real images, None for a run without any. genotype: that of config.genotype, None to
-  search for one; then a random cell stands for the one that would be found.
+  search for one, where a random cell stands for the one that would be found; of an analysis its
+  cells.
   """
   yield to_json(config)
+  if config.analysis.genotypes:
+    yield from _analysis(config, dataset, genotype)
+    return
   of_cell = 'of the given genotype'
   if config.generator.steps:
     yield _generator(config, dataset)
@@ -32,8 +38,16 @@ def describe(config, dataset, genotype):
     of_cell = 'of a random cell; the one that is found may be larger or smaller'
     genotype = _random_cell(found)
   if config.retrain.epochs:
-    found = retrain.prepare(config, genotype, real.make(config, dataset))
-    yield _retraining(config, found, dataset, of_cell)
+    source = real.make(config, dataset)
+    yield _retraining(config, retrain.prepare(config, genotype, source), source, of_cell)
+
+
+def _analysis(config, dataset, cells):
+  name, cell = next(iter(cells.items()))
+  for source in config.analysis.sources.split(','):
+    found = analysis.prepare(config, cell, name, source, dataset)
+    made = SOURCES[source](config, dataset)
+    yield _retraining(config, found, made, f'one of {len(cells)} cells')
 
 
 def _random_cell(found):
@@ -55,8 +69,8 @@ def _generator(config, dataset):
   return _phase(config.generator, key, plan, size)
 
 
-def _retraining(config, found, dataset, of_cell):
-  size = retrain.measure(found.network, dataset.shape)
+def _retraining(config, found, source, of_cell):
+  size = retrain.measure(found.network, source.shape)
   numbers = f'{size["parameters"]:,} parameters, {size["multiply_adds"]:,} multiply-adds'
   return _phase(config.retrain, found.key, found.plan, f'{numbers}, {of_cell}')
 

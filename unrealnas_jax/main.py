@@ -30,8 +30,9 @@ from unrealnas_jax import (
   usage,
 )
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax.checks import needs_images
-from unrealnas_jax.config import load_genotype, validate
+from unrealnas_jax.config import validate
+from unrealnas_jax.given_genotype import load_genotype
+from unrealnas_jax.phases import needs_images
 from unrealnas_jax.rules import RULES, unknown
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -65,6 +66,7 @@ FILES = (
   'genotype.json',
   'generator.json',
   'samples',
+  'genotypes.json',
   'config.json',
   'metrics.jsonl',
   'tensorboard',
@@ -111,7 +113,7 @@ def run(config, workdir):
   claim.check(workdir, config)
   devices = f'{jax.device_count()} x {jax.devices()[0].device_kind}'
   logging.info('Scale %s on %s; --config=FILE:laptop or FILE:paper chooses.', config.scale, devices)
-  dataset, given = load_data(config), _given_genotype(config, workdir)
+  dataset, given = load_data(config), _given(config, workdir)
   published = config.benchmark.nasbench201_csv
   table = tabular.read(published) if published else None
   with claim.hold(workdir, config):
@@ -131,7 +133,7 @@ def estimate(config, workdir):
   """Prints what the run would be and cost, without a workdir. Raises ValueError: as `run`."""
   validate(config, jax.device_count())
   claim.check(workdir, config)
-  dataset, given = load_data(config), _given_genotype(config, workdir)
+  dataset, given = load_data(config), _given(config, workdir)
   from unrealnas_jax import dry_run
 
   for text in dry_run.describe(config, dataset, given):
@@ -153,6 +155,8 @@ def _job(config):
   """What a config asks for: (config, dataset, given genotype, workdir, table) -> result.json."""
   if config.generator.steps:
     return train_generator
+  if config.analysis.genotypes:
+    return analyse
   return search_all_seeds if config.seeds else search_and_retrain
 
 
@@ -208,6 +212,14 @@ def train_generator(config, dataset, given, workdir, table):
   return {'scale': config.scale, **generator.run(config, given, dataset, workdir)}
 
 
+def analyse(config, dataset, given, workdir, table):
+  """What trainings of given cells tell of them, as result.json holds it."""
+  del table
+  from unrealnas_jax import analysis
+
+  return analysis.run(config, dataset, given, workdir)
+
+
 def report(workdir):
   """Writes report.html. A run has succeeded without it, so what goes wrong is a warning."""
   try:
@@ -219,12 +231,16 @@ def report(workdir):
     logging.warning(text, workdir, exc_info=True)
 
 
-def _given_genotype(config, workdir):
-  """The genotype that config.genotype names, None where it asks for a search.
+def _given(config, workdir):
+  """The genotype that config.genotype names, None to search for one; of an analysis {name: cell}.
 
-  A run that goes on keeps the one it began with: a search that is given may have gone on meanwhile.
+  A run that goes on keeps what it began with: a search that is given may have gone on meanwhile.
   """
   kept = epath.Path(workdir) / 'genotype.json'
+  if config.analysis.genotypes:
+    from unrealnas_jax import analysis
+
+    return analysis.load_cells(config, workdir if claim.is_ours(workdir, config) else None)
   if not config.genotype:
     return None
   if kept.exists() and claim.is_ours(workdir, config):
@@ -244,6 +260,10 @@ def summary(result, workdir):
     for name, mean in result.get('mean', {}).items()
     if result['standard_deviation'][name] is not None
   ]
+  if 'analysis' in result:
+    from unrealnas_jax import tables
+
+    lines += tables.aligned(*tables.analysis([({}, result['analysis'])]))
   found = [epath.Path(workdir) / name for name in FILES]
   lines += [f'{"written":14} {path}' for path in found if path.exists()]
   return '\n'.join(lines)

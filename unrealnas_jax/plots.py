@@ -48,9 +48,10 @@ def report(workdir):
   run = runs.read(workdir)
   sections = [
     _section('Result', table=(['', ''], tables.results(run))),
-    _cells(run),
+    *_analysis([tables.Group({}, [run])]),
+    *_cells(run),
     _section('Mixing weights', _WEIGHTS, figures=_weights(run)),
-    *(_curves(phase, series) for phase, series in run.series.items()),
+    *(_curves(phase, series) for phase, series in run.series.items() if not run.compared),
     _section('What the search was shown', figures=_samples(run)),
     _section('Config', table=(['', ''], list(run.config.items())), folded=True),
     _section('Environment', table=(['', ''], list(run.environment.items())), folded=True),
@@ -65,8 +66,9 @@ def compare(workdirs, out):
   deviation. Raises ValueError as `report`.
   """
   groups = tables.group([runs.read(workdir) for workdir in workdirs])
-  sections = [_section('Results', _COMPARISON, table=tables.compare(groups))]
-  phases = dict.fromkeys(phase for group in groups for run in group.runs for phase in run.series)
+  sections = [_section('Results', _COMPARISON, table=tables.compare(groups)), *_analysis(groups)]
+  together = (run for group in groups for run in group.runs if not run.compared)
+  phases = dict.fromkeys(phase for run in together for phase in run.series)
   for phase in phases:
     panels = _compared(groups, phase)
     figure = {f'{phase}_compared': figures.curves(panels, shared=True)} if panels else {}
@@ -80,6 +82,11 @@ _WEIGHTS = (
   'that edges lead to, columns those they come from.'
 )
 _COMPARISON = 'Mean ± standard deviation over the runs of a configuration.'
+_FACTS = (
+  'Fitted accuracy is that on the training data after the last epoch, without augmentation; the '
+  'gap is what test accuracy lacks of it. Epochs to half and to nine tenths: after which so much '
+  'of the training data was right for the first time; empty if never, and then left out of means.'
+)
 _BANDS = 'Mean over the runs of a configuration, in a band of one standard deviation each way.'
 
 
@@ -99,18 +106,37 @@ def _section(title, text='', code='', table=None, figures=None, folded=False):
 def _subtitle(run):
   config = run.config
   searched = f'{config.get("method.name")} on {config.get("source.name")}'
-  work = f'genotype {config["genotype"]}' if config.get('genotype') else searched
+  given = config.get('genotype') or config.get('analysis.genotypes')
+  work = f'genotype {given}' if given else searched
   work = 'training of a generator' if config.get('generator.steps') else work
   return f'{work}, scale {config.get("scale")}, seed {config.get("seed")}'
 
 
 def _cells(run):
-  if run.genotype is None:
-    return _section('Cells')
-  drawn = {
-    f'cell_{kind}': drawing.draw_cell(graph) for kind, graph in drawing.graphs(run.genotype).items()
-  }
-  return _section('Cells', code=genotypes.to_text(run.genotype), figures=drawn)
+  for name, genotype in run.compared.items() or [('', run.genotype)]:
+    graphs = drawing.graphs(genotype).items() if genotype else ()
+    file = '_'.join(['cell', *filter(None, [name])])
+    drawn = {f'{file}_{kind}': drawing.draw_cell(graph) for kind, graph in graphs}
+    title, code = f'Cells of {name}' if name else 'Cells', genotype and genotypes.to_text(genotype)
+    yield _section(title, code=code, figures=drawn)
+
+
+def _analysis(groups):
+  """A table of analyses, and the fit over time: a plot for each source, a curve for each cell."""
+  analysed = [run for group in groups for run in group.runs if run.compared]
+  phases, panels = dict.fromkeys(phase for run in analysed for phase in run.series), {}
+  for measured in ('fitted accuracy', 'train loss'):
+    for phase in phases:
+      name, source = phase.rsplit(runs.ON, 1)
+      for label, curve in _compared(groups, phase).get(measured, {}).items():
+        cell = name if len(groups) == 1 else f'{name}, {label}'
+        panels.setdefault(f'{source}: {measured}'.replace('_', ' '), {})[cell] = curve
+  rows = [
+    (group.settings, [facts for run in group.runs for facts in run.result.get('analysis', ())])
+    for group in groups
+  ]
+  figure = {'analysis': figures.curves(panels, shared=True)} if panels else {}
+  yield _section('Analysis', _FACTS, table=tables.analysis(rows), figures=figure)
 
 
 def _weights(run):

@@ -25,7 +25,7 @@ class Retraining(NamedTuple):
 
 
 def prepare(config, genotype, source, phase='retrain'):
-  """The Retraining of a genotype on a source's images by a config; nothing is computed yet."""
+  """The Retraining of a genotype by a config on a Source; nothing is computed yet."""
   hp, network = config.retrain, make_network(config, genotype, source.classes)
   indices = np.arange(source.examples)
   epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')

@@ -171,6 +171,8 @@ RULES = {
   'retrain.augment.flip': _SWITCH,
   'retrain.augment.cutout': _whole(0),
   'benchmark.nasbench201_csv': Rule(str, tabular.ALLOWED),
+  'analysis.genotypes': Rule(str, "'' for none, or genotypes and random, parted by commas"),
+  'analysis.sources': Rule(str, 'names of sources, parted by commas'),
   'checkpoint.every': _whole(0),
   'checkpoint.keep': _whole(1),
   'log_every': _whole(1),

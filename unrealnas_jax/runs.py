@@ -10,14 +10,18 @@ from unrealnas_jax import genotype as genotypes
 from unrealnas_jax import samples
 from unrealnas_jax.rules import flatten
 
+ON = '_on_'  # stands between cell and source in the name of a phase of an analysis
+
 
 class Run(NamedTuple):
   """A run; what its workdir does not hold is None or empty.
 
   name: of the folder. config, result: as their JSON files, flat: {'search.epochs': 50}.
-  environment: as its JSON file.
+  environment: as its JSON file. genotype: the found or given one; compared: name -> genotype, those
+  of an analysis.
   series: phase -> name -> (steps [N], values [N], NaN where there is none).
-  weights: kind of cell -> (epochs [T], mixing weights [T, E, O] at their ends).
+  weights: kind of cell -> (epochs [T] from 1 on over all stages, mixing weights [T, E, O] at
+    their ends).
   samples: (images uint8, labels).
   """
 
@@ -26,6 +30,7 @@ class Run(NamedTuple):
   result: dict[str, Any]
   environment: dict[str, Any]
   genotype: Any
+  compared: dict[str, Any]
   series: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
   weights: dict[str, tuple[np.ndarray, np.ndarray]]
   samples: tuple[np.ndarray, np.ndarray] | None
@@ -47,10 +52,24 @@ def read(workdir):
     result=flatten(_json(folder / 'result.json')),
     environment=_json(folder / 'environment.json'),
     genotype=genotypes.from_json(path.read_text(), str(path)) if path.exists() else None,
+    compared=read_genotypes(folder / 'genotypes.json'),
     series=_series(lines),
     weights=_weights(lines),
     samples=samples.read(workdir),
   )
+
+
+def read_genotypes(path):
+  """{name: genotype} of a JSON file, {} where there is none. Raises ValueError as `read`."""
+  return {
+    name: genotypes.from_json(json.dumps(fields), f'{path}: {name}')
+    for name, fields in _json(epath.Path(path)).items()
+  }
+
+
+def read_series(workdir):
+  """Run.series of a workdir. Raises ValueError as `read`."""
+  return _series(_lines(epath.Path(workdir) / 'metrics.jsonl'))
 
 
 def is_number(value):
@@ -93,7 +112,7 @@ def _weights(lines):
   told = [line for line in lines if 'weights' in line]
   found = {}
   for kind, last in told[-1]['weights'].items() if told else ():
-    tables = [(line['epoch'], np.array(line['weights'].get(kind, []))) for line in told]
+    tables = [(n, np.array(line['weights'].get(kind, []))) for n, line in enumerate(told, 1)]
     tables = [(epoch, table) for epoch, table in tables if table.shape == np.shape(last)]
     epochs, stack = zip(*tables, strict=True)
     found[kind] = np.array(epochs), np.stack(stack)

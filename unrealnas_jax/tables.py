@@ -24,9 +24,45 @@ class Group(NamedTuple):
 
 
 def results(run):
-  """[(name, text)] of what a run's result.json says but its genotype, what was tested first."""
-  names = sorted(run.result.keys() - {'genotype'}, key=lambda name: (not _is_fraction(name), name))
+  """[(name, text)] of what a run's result.json says, what was tested first.
+
+  Without the genotype, which is drawn, and an analysis, which is a table of its own.
+  """
+  names = run.result.keys() - {'genotype', 'analysis'}
+  names = sorted(names, key=_tested_first)
   return [(_words(name), show(name, run.result[name])) for name in names]
+
+
+def analysis(groups):
+  """(head, rows) of analyses: a row for each cell on each source, its mean and deviation.
+
+  groups: (settings, what analysis.run gave for the runs that share them) each
+  """
+  places, names, rows = ('source', 'genotype'), {}, {}
+  for settings, analysed in groups:
+    for facts in analysed:
+      names |= dict.fromkeys(facts.keys() - set(places))
+      row = *map(str, settings.values()), *(facts[name] for name in places)
+      rows.setdefault(row, []).append(facts)
+  names = sorted(names, key=_tested_first)
+  head = [*groups[0][0], *places, *map(_words, names)]
+  return head, [
+    [*row, *(_spread(name, [facts.get(name) for facts in same]) for name in names)]
+    for row, same in rows.items()
+  ]
+
+
+def aligned(head, rows):
+  """The lines of a table as plain text.
+
+  >>> aligned(['source', 'fit'], [['noise', '99.00%'], ['real', '']])
+  ['source  fit', 'noise   99.00%', 'real']
+  """
+  widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+  return [
+    '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for row in (head, *rows)
+  ]
 
 
 def group(runs):
@@ -86,6 +122,10 @@ def _spread(name, values):
     return ''
   mean = show(name, statistics.mean(values))
   return mean if len(values) < 2 else f'{mean} ± {show(name, statistics.stdev(values))}'
+
+
+def _tested_first(name):
+  return not _is_fraction(name), name
 
 
 def _is_fraction(name):
