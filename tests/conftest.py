@@ -1,10 +1,13 @@
-"""Settings of all tests: four virtual devices, and no silent broadcasting between ranks."""
+"""Settings of all tests: four virtual devices, quick compiling, no silent broadcasting of ranks."""
 
+import os
 import pathlib
 
 import jax
 import pytest
+import quick_compile
 
+os.environ['XLA_FLAGS'] = quick_compile.FLAGS
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 

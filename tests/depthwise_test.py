@@ -19,7 +19,7 @@ def inputs(kernel, size, dtype=jnp.float32):
   return tiny.noise(2, *size, CHANNELS).astype(dtype), tiny.noise(*kernel, CHANNELS, seed=1)
 
 
-@functools.partial(tiny.quick_jit, static_argnums=(0, 3, 4))
+@functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def output_and_gradients(conv, x, kernel, stride, dilation):
   """The output and, for a gradient of noise on it, those of both inputs."""
   y, vjp = jax.vjp(lambda x, kernel: conv(x, kernel, stride, dilation), x, kernel)

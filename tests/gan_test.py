@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import assert_trees_close, noise, quick_jit
+from tiny import assert_trees_close, noise
 
 from unrealnas_jax import gan
 
@@ -18,7 +18,7 @@ LABELS = jnp.array([0, 1, 2, 0])
 
 @functools.cache
 def generator_variables():
-  init = quick_jit(functools.partial(GENERATOR.init, train=False))
+  init = jax.jit(functools.partial(GENERATOR.init, train=False))
   variables = init(jax.random.key(0), noise(1, LATENT), LABELS[:1])
   # Classes are alike at first.
   return jax.tree.map(lambda x: x + noise(*x.shape) * 0.1 if len(x) == CLASSES else x, variables)
@@ -27,10 +27,10 @@ def generator_variables():
 @functools.cache
 def discriminator_variables():
   """After enough power iterations that the singular vectors stand still."""
-  init = quick_jit(functools.partial(DISCRIMINATOR.init, train=False))
+  init = jax.jit(functools.partial(DISCRIMINATOR.init, train=False))
   variables = init(jax.random.key(1), noise(1, 8, 12, 1), LABELS[:1])
 
-  @quick_jit
+  @jax.jit
   def iterate(variables):
     def one(_, variables):
       apply = functools.partial(DISCRIMINATOR.apply, train=True, mutable=['batch_stats'])
@@ -41,8 +41,8 @@ def discriminator_variables():
   return iterate(variables)
 
 
-generate = quick_jit(functools.partial(GENERATOR.apply, train=False))
-score = quick_jit(functools.partial(DISCRIMINATOR.apply, train=False))
+generate = jax.jit(functools.partial(GENERATOR.apply, train=False))
+score = jax.jit(functools.partial(DISCRIMINATOR.apply, train=False))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_images_depend_on_noise_and_class_and_on_no_other_image():
 
 def test_batch_norm_is_that_of_the_batch_in_training_and_remembered():
   apply = functools.partial(GENERATOR.apply, train=True, mutable=['batch_stats'])
-  images, stats = quick_jit(apply)(generator_variables(), noise(4, LATENT), LABELS)
+  images, stats = jax.jit(apply)(generator_variables(), noise(4, LATENT), LABELS)
   before = generator_variables()['batch_stats']
   assert jax.tree.structure(stats['batch_stats']) == jax.tree.structure(before)
   x = noise(6, 4, 4, 2, seed=3) * 3 + 1
@@ -132,9 +132,9 @@ def test_the_singular_vectors_change_in_training_only():
   variables = {**discriminator_variables()}
   variables['params'] = jax.tree.map(lambda x: x[::-1] if x.ndim > 1 else x, variables['params'])
   images, kept = noise(4, 8, 12, 1), variables['batch_stats']
-  _, after = quick_jit(functools.partial(apply, train=False))(variables, images, LABELS)
+  _, after = jax.jit(functools.partial(apply, train=False))(variables, images, LABELS)
   assert_trees_close(after['batch_stats'], kept, 0)
-  _, after = quick_jit(functools.partial(apply, train=True))(variables, images, LABELS)
+  _, after = jax.jit(functools.partial(apply, train=True))(variables, images, LABELS)
   pairs = zip(jax.tree.leaves(after['batch_stats']), jax.tree.leaves(kept), strict=True)
   assert sum(np.any(a != b) for a, b in pairs) >= 9
 

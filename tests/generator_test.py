@@ -52,7 +52,7 @@ def parts():
 @functools.cache
 def first_state():
   _, description, networks = parts()
-  return tiny.quick_jit(lambda key: generator.init_state(key, description, networks))(KEY)
+  return jax.jit(lambda key: generator.init_state(key, description, networks))(KEY)
 
 
 @functools.cache
@@ -64,7 +64,7 @@ def after_a_step(devices):
   batch = {k: x.reshape(2, devices, -1, *x.shape[1:]).swapaxes(0, 1) for k, x in batch.items()}
   step = generator.make_step(config.generator, networks)
   step = jax.vmap(step, axis_name=parallel.AXIS, in_axes=(None, None, 0), out_axes=(None, None))
-  return tiny.quick_jit(step)(KEY, first_state(), batch)
+  return jax.jit(step)(KEY, first_state(), batch)
 
 
 def test_a_step_changes_all_that_learns_and_keeps_its_form():

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tiny
 import torch_names
 from ml_collections import ConfigDict
 
@@ -101,7 +100,7 @@ def check_supernet(method, learned, golden, meta, **shape):
   arch = {name: {kind: golden[f'arch/{name}_{kind}'] for kind in space.kinds} for name in learned}
   unpack = operator.itemgetter('alphas') if learned == ('alphas',) else lambda arch: arch
 
-  @tiny.quick_jit
+  @jax.jit
   @functools.partial(jax.value_and_grad, argnums=(0, 1), has_aux=True)
   def loss_and_gradients(params, arch, x, labels):
     loss, (_, logits) = net.loss(params, stats, weights(unpack(arch)), images(x), labels)
@@ -144,7 +143,7 @@ def check_second_order(state, golden, sgd, **functions):
 
   one_device = {'axis_name': AXIS, 'axis_size': 1, 'in_axes': None, 'out_axes': None}
   halves = (images(golden['x']), golden['y']), (images(golden['xv']), golden['yv'])
-  found = tiny.quick_jit(jax.vmap(gradient, **one_device))(state, *halves)
+  found = jax.jit(jax.vmap(gradient, **one_device))(state, *halves)
   for kind, value in found.items():
     official = golden[f'grad_arch_second_order_after_step/alphas_{kind}']
     assert_close(value, official, f'second order, alphas_{kind}')

@@ -148,7 +148,7 @@ def differentiated(function, argnums):
     y, stats = function(*args)
     return (y * tiny.noise(*y.shape, seed=2)).sum(), (y, stats)
 
-  return tiny.quick_jit(jax.grad(loss, argnums, has_aux=True))
+  return jax.jit(jax.grad(loss, argnums, has_aux=True))
 
 
 @functools.cache

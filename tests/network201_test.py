@@ -27,12 +27,12 @@ def small(**settings):
 @functools.cache
 def small_variables():
   init = functools.partial(small().init, train=False)
-  return tiny.quick_jit(init)(jax.random.key(1), jnp.zeros((1, 8, 8, 3)))
+  return jax.jit(init)(jax.random.key(1), jnp.zeros((1, 8, 8, 3)))
 
 
 def evaluate(net, images):
   """Logits of a variant of `small` in eval mode."""
-  return tiny.quick_jit(functools.partial(net.apply, train=False))(small_variables(), images)[0]
+  return jax.jit(functools.partial(net.apply, train=False))(small_variables(), images)[0]
 
 
 @pytest.mark.parametrize(
@@ -173,15 +173,15 @@ def forward(params, images, axis_name=None):
 def test_four_devices_equal_one():
   """Same logits and running statistics, although each device sees two of the eight examples."""
   params, images = small_variables()['params'], tiny.noise(8, 8, 8, 3)
-  one = tiny.quick_jit(forward)(params, images)
+  one = jax.jit(forward)(params, images)
   split = jax.vmap(lambda shard: forward(params, shard, 'devices'), axis_name='devices')
-  logits, stats = tiny.quick_jit(split)(images.reshape(4, 2, 8, 8, 3))
+  logits, stats = jax.jit(split)(images.reshape(4, 2, 8, 8, 3))
   four = logits.reshape(8, 5), jax.tree.map(lambda x: x[3], stats)
   jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), four, one)
 
 
 def test_finite_gradient_reaches_every_parameter():
-  @tiny.quick_jit
+  @jax.jit
   @jax.grad
   def gradient(params):
     return jnp.square(forward(params, tiny.noise(2, 8, 8, 3))[0]).sum()

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick_compile
 import tiny
 from jax import lax
 
@@ -42,7 +43,7 @@ def test_pools_equal_reduce_window(pool, plain, stride, size):
   # All below zero, where padding with zeros would win. Without ties: there gradients may differ.
   x = tiny.noise(2, *size, 3) - 10
 
-  @tiny.quick_jit
+  @jax.jit
   def run(x):
     results = []
     for function in (pool, plain):
@@ -69,8 +70,8 @@ def test_equal_maxima_share_their_gradient():
   np.testing.assert_allclose(gradient.ravel(), [3, 3])
 
 
-@pytest.mark.parametrize('jit', [jax.jit, tiny.quick_jit])
-def test_gradient_of_max_pool_finds_values_that_are_computed_anew(jit):
+@pytest.mark.parametrize('options', [quick_compile.OPTIONS, quick_compile.DEFAULTS])
+def test_gradient_of_max_pool_finds_values_that_are_computed_anew(options):
   """XLA computes a norm again where its backward pass needs it, and may round it otherwise."""
   stats = {'mean': jnp.zeros(8), 'var': jnp.ones(8)}
   scale, bias, g = tiny.noise(8, seed=1), tiny.noise(8, seed=2), tiny.noise(8, 12, 12, 8, seed=3)
@@ -79,7 +80,9 @@ def test_gradient_of_max_pool_finds_values_that_are_computed_anew(jit):
     return (pool(ops.batch_norm(x, stats, True, scale, bias)[0], 1) * g).sum()
 
   found, expected = (
-    jit(jax.grad(functools.partial(loss, pool), (0, 1)))(tiny.noise(8, 12, 12, 8), scale)
+    jax.jit(jax.grad(functools.partial(loss, pool), (0, 1)), compiler_options=options)(
+      tiny.noise(8, 12, 12, 8), scale
+    )
     for pool in (ops.max_pool, plain_max_pool)
   )
   tiny.assert_trees_close(found, expected)

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import orbax.checkpoint as ocp
+import quick_compile
 import quick_run
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -27,8 +28,7 @@ def environment(cache, devices=1):
     'JAX_NUM_CPU_DEVICES': str(devices),
     'JAX_COMPILATION_CACHE_DIR': str(cache),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-    # What LLVM would make quicker is run a few times only.
-    'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true',
+    'XLA_FLAGS': quick_compile.FLAGS,
   }
 
 

@@ -19,7 +19,7 @@ def test_stem_of_imagenet_is_that_of_the_discrete_network():
   stem, images = STEMS['imagenet'], tiny.noise(2, 24, 16, 3)
   params, stats, widths = stem.init(lambda shape: tiny.noise(*shape, seed=sum(shape)), 3, 4)
   apply = functools.partial(stem.apply, mode=layers.Mode(True, None))
-  found, seen = tiny.quick_jit(apply)(images, params, stats)
+  found, seen = jax.jit(apply)(images, params, stats)
   assert widths == (12, 12)
   assert [y.shape for y in found] == [(2, 6, 4, 12), (2, 3, 2, 12)]
 
@@ -59,6 +59,6 @@ def test_everything_in_a_supernet_with_the_stem_of_imagenet_learns():
     labels = jnp.array([0, 3])
     return net.loss(params, stats, tiny.mixing(net.space), tiny.noise(2, 40, 33, 3), labels)[0]
 
-  for path, leaf in jax.tree.leaves_with_path(tiny.quick_jit(jax.grad(loss))(params)):
+  for path, leaf in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(params)):
     assert jnp.isfinite(leaf).all(), path
     assert jnp.abs(leaf).max() > 0, path

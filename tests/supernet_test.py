@@ -68,7 +68,7 @@ def gradients(net, images, labels):
   def loss(params, weights):
     return net.loss(params, stats, weights, images, labels)[0]
 
-  compiled = tiny.quick_jit(jax.value_and_grad(loss, (0, 1)))
+  compiled = jax.jit(jax.value_and_grad(loss, (0, 1)))
   return compiled(params, tiny.mixing(net.space))
 
 
@@ -101,7 +101,7 @@ def test_any_image_gives_logits(image):
 def outputs(train, dtype='float32'):
   """(logits, new stats) of four images, and of the first two of them alone."""
   net = tiny.net(dtype=dtype)
-  run = tiny.quick_jit(functools.partial(net.apply, train=train))
+  run = jax.jit(functools.partial(net.apply, train=train))
   args, images = (*tiny.variables(net), tiny.mixing(net.space)), tiny.noise(4, 8, 8, 3)
   return run(*args, images), run(*args, images.at[2:].multiply(3))
 
@@ -179,7 +179,7 @@ def test_one_hot_weights_make_the_discrete_network():
   like, stats = jax.eval_shape(net.init, jax.random.key(0))
   params = torch_names.supernet_params(official, like, SPACE, meta['layers'])
   stats = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), stats)
-  apply = tiny.quick_jit(functools.partial(net.apply, train=True))
+  apply = jax.jit(functools.partial(net.apply, train=True))
   found, _ = apply(params, stats, one_hot(genotype), images)
 
   network = Network(genotype, *sizes)
@@ -194,7 +194,7 @@ def test_one_hot_weights_make_the_discrete_network():
       if not name.endswith('num_batches_tracked')
     }
   )
-  (expected, _), _ = tiny.quick_jit(apply)(with_norms(network, discrete, images), images)
+  (expected, _), _ = jax.jit(apply)(with_norms(network, discrete, images), images)
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 

@@ -1,17 +1,11 @@
 """A search space, networks and numbers small enough that tests of them compile in seconds."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from unrealnas_jax import supernet
 from unrealnas_jax.spaces import darts
-
-# What LLVM would make quicker is run once here; compiling takes half as long without.
-QUICK = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
-quick_jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 # Two nodes, and one operation of each way to be computed: a pool, the identity, a convolution.
 # The first cell reduces, so that the second meets states of two sizes.

@@ -71,7 +71,7 @@ def make_step(name, space):
     return METHODS[name].step(key, state, train, val, net=make_net(name, space), tx=TX, hp=hp)
 
   step = jax.vmap(step, axis_name=AXIS, in_axes=(None, None, 0, 0), out_axes=(None, None))
-  return tiny.quick_jit(step), traces
+  return jax.jit(step), traces
 
 
 @functools.cache

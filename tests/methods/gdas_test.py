@@ -93,7 +93,7 @@ def one_step():
   run = functools.partial(gdas.step, key, net=net._replace(loss=loss), tx=TX, hp=HP)
   run = jax.vmap(run, axis_name=AXIS, in_axes=(None, 0, 0), out_axes=(None, None))
   batches = ((tiny.noise(1, 4, 8, 8, 3, seed=seed), jnp.arange(4)[None]) for seed in (1, 2))
-  after, _ = tiny.quick_jit(run)(before, *batches)
+  after, _ = jax.jit(run)(before, *batches)
   jax.effects_barrier()
   return before, after, seen
 

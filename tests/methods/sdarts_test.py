@@ -121,7 +121,7 @@ def program(name, devices=1):
     images, labels = tiny.noise(8, 8, 8, 3, seed=seed), jnp.arange(8) % 4
     batches.append((images.reshape(devices, -1, 8, 8, 3), labels.reshape(devices, -1)))
   run = jax.vmap(run, axis_name=AXIS, in_axes=(None, 0, 0), out_axes=(None, None))
-  run = tiny.quick_jit(run)
+  run = jax.jit(run)
   return functools.cache(lambda number: run(jnp.int32(number), *batches))
 
 

@@ -217,7 +217,7 @@ def test_products_of_a_smooth_supernet_agree(monkeypatch):
   monkeypatch.setattr(jax.nn, 'relu', jax.nn.softplus)
   net = tiny.net(space=tiny.TINY._replace(ops=('none', 'avg_pool_3x3', *tiny.TINY.ops[2:])))
 
-  @tiny.quick_jit
+  @jax.jit
   def run():
     twice, once = gradient_of(net, twice=True), gradient_of(net)
     return unrolled.exact(*twice), unrolled.finite_difference(*once)

@@ -1,7 +1,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tiny
 
 from unrealnas_jax.data.procedural import dead_leaves
 from unrealnas_jax.data.procedural.painted import spread, unit
@@ -30,7 +29,7 @@ def plain_image(label):
 
 def test_leaves_lie_where_and_as_they_should():
   paint = lambda label: dead_leaves.paint(WORLD, label, KEY, (SIZE, SIZE, 1))  # noqa: E731
-  images = np.asarray(tiny.quick_jit(jax.vmap(paint))(jnp.arange(8)))[..., 0]
+  images = np.asarray(jax.jit(jax.vmap(paint))(jnp.arange(8)))[..., 0]
   for label, image in enumerate(images):
     expected = plain_image(label)
     # A pixel right on an edge may fall to either side.

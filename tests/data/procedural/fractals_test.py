@@ -12,14 +12,14 @@ def test_every_map_contracts():
     return jnp.linalg.svd(maps, compute_uv=False)
 
   keys = [jax.random.split(jax.random.key(n), 500) for n in (1, 2)]
-  values = np.asarray(tiny.quick_jit(jax.vmap(singular_values))(*keys))
+  values = np.asarray(jax.jit(jax.vmap(singular_values))(*keys))
   np.testing.assert_allclose(values.max(), fractals.LARGEST, rtol=1e-5)
   assert values.min() > 0.1
 
 
 def test_images_of_a_class_have_nearly_one_system():
   offs = jax.random.uniform(jax.random.key(2), (50, fractals.SYSTEM))
-  systems = tiny.quick_jit(jax.vmap(fractals.system, (None, 0)))
+  systems = jax.jit(jax.vmap(fractals.system, (None, 0)))
   for seed in range(5):
     maps, shifts = systems(jax.random.key(seed), offs)
     mirrored = np.sign(np.linalg.det(maps))

@@ -1,7 +1,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tiny
 
 from unrealnas_jax.data.procedural import gratings
 from unrealnas_jax.data.procedural.painted import spread
@@ -14,7 +13,7 @@ WORLD = jax.random.key(5)
 def images():
   """Two images [CLASSES, 2, SIZE, SIZE] of each class, with mean 0."""
   paint = lambda label, key: gratings.paint(WORLD, label, key, (SIZE, SIZE, 1))  # noqa: E731
-  draw = tiny.quick_jit(jax.vmap(jax.vmap(paint, (None, 0)), (0, None)))
+  draw = jax.jit(jax.vmap(jax.vmap(paint, (None, 0)), (0, None)))
   found = np.asarray(draw(jnp.arange(CLASSES), jax.random.split(jax.random.key(1))))[..., 0]
   return found - found.mean((2, 3), keepdims=True)
 

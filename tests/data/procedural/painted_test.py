@@ -25,7 +25,7 @@ def examples(name, channels=1, classes=CLASSES, seed=7):
   values = {'examples': EXAMPLES, 'size': 16, 'channels': channels, 'classes': classes}
   source = make_source(ConfigDict({'source': {'name': name, 'label_rate': 0.0, **values}}))
   batch = source.read(np.arange(EXAMPLES))
-  return jax.tree.map(np.asarray, tiny.quick_jit(source.fn)(jax.random.key(seed), batch))
+  return jax.tree.map(np.asarray, jax.jit(source.fn)(jax.random.key(seed), batch))
 
 
 @pytest.mark.parametrize('name', LEAST)

@@ -46,4 +46,4 @@ def test_no_place_is_outside_of_the_lattice(shape):
   # There, jnp.take gives NaN.
   paint = lambda label, key: perlin.paint(jax.random.key(5), label, key, shape)  # noqa: E731
   labels, keys = jnp.arange(50), jax.random.split(jax.random.key(0), 50)
-  assert np.isfinite(tiny.quick_jit(jax.vmap(paint))(labels, keys)).all()
+  assert np.isfinite(jax.jit(jax.vmap(paint))(labels, keys)).all()

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from unrealnas_jax.data.procedural import spectrum
 from unrealnas_jax.data.procedural.painted import spread
@@ -17,7 +16,7 @@ WORLD = jax.random.key(5)
 @functools.cache
 def painter(channels):
   paint = lambda label, key: spectrum.paint(WORLD, label, key, (SIZE, SIZE, channels))  # noqa: E731
-  return tiny.quick_jit(jax.vmap(paint, (None, 0)))
+  return jax.jit(jax.vmap(paint, (None, 0)))
 
 
 @pytest.mark.parametrize('label', range(3))
