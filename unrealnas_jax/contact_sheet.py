@@ -3,6 +3,8 @@
 python -m unrealnas_jax.contact_sheet --config=configs/procedural.py --out=sheet.png
 """
 
+import functools
+
 import jax
 import numpy as np
 from absl import app, flags
@@ -11,6 +13,7 @@ from PIL import Image
 from unrealnas_jax import data
 from unrealnas_jax import main as command_line
 from unrealnas_jax.config import validate
+from unrealnas_jax.data.source import show
 
 GAP = 1  # pixels around an image
 EXAMPLES = 64  # that are looked at for each image shown, at most
@@ -64,7 +67,7 @@ def draw(config, rows, columns):
 def examples(config, source, batch):
   """Images and labels as the search is given them, batch by batch in the order of indices."""
   key = jax.random.fold_in(jax.random.key(config.seed), 3)
-  fn = jax.jit(source.fn)
+  fn = jax.jit(functools.partial(show, source))
   for start in range(0, min(source.examples, EXAMPLES * batch), batch):
     indices = np.arange(start, min(start + batch, source.examples))
     images, labels = fn(key, source.read(indices))

@@ -1,5 +1,6 @@
 """A few examples as a search is shown them, kept in its workdir for whoever asks what it saw."""
 
+import functools
 import io
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 from etils import epath
 
 from unrealnas_jax import metrics, parallel
+from unrealnas_jax.data.source import show
 
 COUNT = 16
 
@@ -14,14 +16,14 @@ COUNT = 16
 def write(workdir, key, source):
   """Writes samples.npz with the first examples of a Source, unless it is there already.
 
-  key: as source.fn takes it. Of the file: images uint8, by `stretch`, and labels, as the source
+  key: as Source.fn takes it. Of the file: images uint8, by `stretch`, and labels, as the source
   gives them, before any augmentation.
   """
   path = epath.Path(workdir) / 'samples.npz'
   if not parallel.is_primary() or path.exists():
     return
   batch = source.read(np.arange(min(COUNT, source.examples)))
-  images, labels = jax.device_get(jax.jit(source.fn)(key, batch))
+  images, labels = jax.device_get(jax.jit(functools.partial(show, source))(key, batch))
   path.parent.mkdir(parents=True, exist_ok=True)
   with io.BytesIO() as file:
     np.savez_compressed(file, images=stretch(images), labels=labels)
