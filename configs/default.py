@@ -91,8 +91,10 @@ def paper():
   source.std = 1.0  # above 0
   # noisy_labels: probability of an image to have a random label in the place of its own, 0 to 1
   source.label_noise = 0.5
-  # '' = the source's own labels; rotation = labels made of its images alone (UnNAS)
+  # '' = the source's own labels; or what labels are made of its images alone (UnNAS): rotation,
+  # jigsaw or colorisation
   source.pretext = ''
+  source.grid = 2  # jigsaw: 2 or 3 tiles a side, of which 24 or 1,000 orders are classes
   source.generator = 'runs/train_generator'  # generated: workdir of a run of train_generator.py
   # generated: condition = the class that the generator made the image of; random = as noise has
   source.labels = 'condition'

@@ -12,7 +12,7 @@ DARTS (Liu et al. 2019).
   ... --config.source.distribution=uniform --config.source.mean=0.5 --config.source.std=0.3
 
   --config.source.name=   images and labels
-  noise                   source.examples images are kept, each with its label: both can be memorised
+  noise                   source.examples images are kept with their labels: these can be memorised
   fresh_noise             images and labels are drawn anew each step: nothing can be
   fresh_labels            the images of noise, whose labels are drawn anew each step: as little can
   matched_noise           noise in the place of each real image, labelled as random_labels does

@@ -84,6 +84,7 @@ RULES = {
   'source.std': _POSITIVE,
   'source.label_noise': _UP_TO_ONE,
   'source.pretext': Rule(str, 'the name of a pretext task'),
+  'source.grid': _whole(2, 3),
   'source.generator': Rule(str, 'the workdir of a finished training of a generator'),
   'source.labels': Rule(str, 'the name of labels'),
   'method.name': Rule(str, 'the name of a method'),

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 
 import jax
 import numpy as np
@@ -24,6 +25,7 @@ def write(workdir, key, source):
     return
   batch = source.read(np.arange(min(COUNT, source.examples)))
   images, labels = jax.device_get(jax.jit(functools.partial(show, source))(key, batch))
+  images = picture(images)
   path.parent.mkdir(parents=True, exist_ok=True)
   with io.BytesIO() as file:
     np.savez_compressed(file, images=stretch(images), labels=labels)
@@ -38,6 +40,16 @@ def read(workdir):
     return None
   with np.load(io.BytesIO(path.read_bytes())) as file:
     return file['images'], file['labels']
+
+
+def picture(images):
+  """images [N, H, W, C] as they are; those of tiles [N, n * n, h, w, C] laid together, n a side."""
+  if images.ndim == 4:
+    return images
+  count, tiles, height, width, channels = images.shape
+  side = math.isqrt(tiles)
+  rows = images.reshape(count, side, side, height, width, channels).swapaxes(2, 3)
+  return rows.reshape(count, side * height, side * width, channels)
 
 
 def stretch(images):

@@ -26,7 +26,7 @@ from unrealnas_jax import (
   watch,
 )
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax.data import augment, batches
+from unrealnas_jax.data import augment, batches, pretext
 from unrealnas_jax.data.source import show
 from unrealnas_jax.methods import METHODS, alphas
 from unrealnas_jax.spaces import SPACES
@@ -176,6 +176,7 @@ def _make_net(config, classes, image_channels, weights=None, plain=False):
       dtype=config.dtype,
       axis_name=parallel.AXIS,
       stem=config.search.stem,
+      **pretext.head(config),
       plain=plain,
       affine=config.search.affine,
       partial=config.search.partial_channels,

@@ -7,14 +7,25 @@ Source: Liu et al. 2020, UnNAS, pycls/datasets/prepare.py.
 
 import jax
 
-from unrealnas_jax.data.pretext import rotation
+from unrealnas_jax.data.pretext import colorisation, jigsaw, rotation
 from unrealnas_jax.data.source import Source, with_views
 
 TASKS = {
   'rotation': rotation.make,
+  'jigsaw': jigsaw.make,
+  'colorisation': colorisation.make,
 }
 NONE = ''
 _TASK = 0x7A5C  # the child of the data key that tasks draw from, no example's index
+
+
+def head(config) -> dict:
+  """What the supernet's head must be for the task: {'tiles', 'per_pixel'} of supernet.Shape."""
+  task = config.source.pretext
+  return {
+    'tiles': config.source.grid**2 if task == 'jigsaw' else 1,
+    'per_pixel': task == 'colorisation',
+  }
 
 
 def add(config, source: Source) -> Source:
