@@ -1,42 +1,42 @@
-"""Searches by tasks whose heads differ: they run, are restored, and learn nothing but the task."""
+"""Searches by tasks whose heads differ: steps, traced and not compiled, and their checkpoints.
 
-import json
+What the steps compute is tested where it is computed: heads_test, objective_test, supernet_test.
+"""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick_run
 
-from unrealnas_jax import search
+from unrealnas_jax import checkpoint, search
 from unrealnas_jax.config import validate
-
-
-def make_config(task):
-  config = quick_run.get_config()
-  config.source.pretext, config.source.channels, config.retrain.epochs = task, 3, 0
-  config.search.epochs, config.checkpoint.every = 1, 0
-  return config
+from unrealnas_jax.parallel import AXIS
 
 
 @pytest.mark.parametrize(
-  ('task', 'classes', 'width'), [('jigsaw', 24, 4), ('colorisation', 261, 1)]
+  ('task', 'space', 'cells', 'kernel'),
+  [('jigsaw', 'quick', 2, (4 * 8, 24)), ('colorisation', 'nasbench201', 1, (8, 261))],
 )
-def test_a_search_and_what_its_checkpoint_holds(task, classes, width, tmp_path):
-  config = make_config(task)
-  validate(config, jax.local_device_count())
-  genotype, _ = search.run(config, None, tmp_path)
-  lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
-  losses = [line['train_loss'] for line in lines if 'train_loss' in line]
-  # What guessing costs at first, for the classes of the task are many.
-  assert len(losses) == 4
-  assert 0.5 * np.log(classes) < losses[0] < 2 * np.log(classes)
-  assert np.isfinite(losses).all()
-  assert 0 <= lines[-1]['eval_accuracy'] <= 1
-  assert search.restore_genotype(tmp_path, config) == genotype
-  net = search.prepare(config, None).net
-  params, _ = jax.eval_shape(net.init, jax.random.key(0))
-  kernel = params['classifier']['kernel']
-  assert kernel.shape[1] == classes
-  config.source.pretext = ''
-  plain, _ = jax.eval_shape(search.prepare(config, None).net.init, jax.random.key(0))
-  assert kernel.shape[0] == width * plain['classifier']['kernel'].shape[0]
+def test_steps_and_what_a_checkpoint_holds(task, space, cells, kernel, tmp_path):
+  config = quick_run.get_config()
+  config.source.pretext, config.source.channels, config.retrain.epochs = task, 3, 0
+  config.search.space, config.search.cells = space, cells
+  validate(config, 4)
+  found = search.prepare(config, None)
+  before = jax.eval_shape(found.plan.init)
+  assert before.params['classifier']['kernel'].shape == kernel
+  # vmap raises where a step forgets to average over its axis, the devices.
+  step = jax.vmap(found.step, (None, None, 0, 0), (None, None), axis_name=AXIS)
+  batches = jax.tree.map(lambda x: x[None], next(iter(found.plan.batches(range(1)))))
+  after, metrics = jax.eval_shape(step, found.key, before, *batches)
+  shapes = lambda state: jax.tree.map(lambda x: (x.shape, x.dtype), state)  # noqa: E731
+  assert shapes(after) == shapes(before)
+  assert set(metrics) == {'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy'}
+  # From the config and what the checkpoint holds the same head is made again.
+  manager = checkpoint.open(tmp_path, 'search', 1)
+  checkpoint.save(manager, 4, jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), before))
+  checkpoint.close(manager)
+  arch = jax.tree.map(lambda x: np.ones(x.shape), before.arch)
+  weights = found.method.weights(arch, net=found.net, hp=config.method)
+  assert search.restore_genotype(tmp_path, config) == found.net.space.decode(weights)

@@ -12,12 +12,12 @@ class Source(NamedTuple):
   """Images and labels as a pure function of a key and the batch that came from the host.
 
   examples:  number of different images; of fresh ones, how many make an epoch
-  shape:     (H, W, C) of what a network sees, as below
+  shape:     (H, W, C) of the images that a network sees, after the task; of a tile, of tiles
   classes:   number of classes, or of labels where an image can have several
   read:      host: (indices int [N], numbers uint32 [N] or None) -> numpy arrays [N, ...], with
              'index' int32 [N] among them; numbers: what random views of stored images are drawn
              from, another one each time in training, None where an image must be the same each
-             time; a source that makes its own images has no use for them
+             time; a source of made images that are kept has no use for them
   fn:        device, pure: (key, batch of read) -> (images [B, H, W, C] float32, standardised,
              labels int32, [B] classes or multi-hot [B, classes]); everything random comes from
              fold_in(key, index), so an example is the same on any number of devices, in any batch
