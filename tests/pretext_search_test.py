@@ -4,14 +4,12 @@ What the steps compute is tested where it is computed: heads_test, objective_tes
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick_run
 
-from unrealnas_jax import checkpoint, search
+from unrealnas_jax import checkpoint, parallel, search
 from unrealnas_jax.config import validate
-from unrealnas_jax.parallel import AXIS
 
 
 @pytest.mark.parametrize(
@@ -27,7 +25,7 @@ def test_steps_and_what_a_checkpoint_holds(task, space, cells, kernel, tmp_path)
   before = jax.eval_shape(found.plan.init)
   assert before.params['classifier']['kernel'].shape == kernel
   # vmap raises where a step forgets to average over its axis, the devices.
-  step = jax.vmap(found.step, (None, None, 0, 0), (None, None), axis_name=AXIS)
+  step = jax.vmap(found.step, (None, None, 0, 0), (None, None), axis_name=parallel.AXIS)
   batches = jax.tree.map(lambda x: x[None], next(iter(found.plan.batches(range(1)))))
   after, metrics = jax.eval_shape(step, found.key, before, *batches)
   shapes = lambda state: jax.tree.map(lambda x: (x.shape, x.dtype), state)  # noqa: E731
@@ -35,8 +33,8 @@ def test_steps_and_what_a_checkpoint_holds(task, space, cells, kernel, tmp_path)
   assert set(metrics) == {'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy'}
   # From the config and what the checkpoint holds the same head is made again.
   manager = checkpoint.open(tmp_path, 'search', 1)
-  checkpoint.save(manager, 4, jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), before))
+  ones = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), before)
+  checkpoint.save(manager, 4, parallel.replicate(ones))
   checkpoint.close(manager)
-  arch = jax.tree.map(lambda x: np.ones(x.shape), before.arch)
-  weights = found.method.weights(arch, net=found.net, hp=config.method)
+  weights = found.method.weights(ones.arch, net=found.net, hp=config.method)
   assert search.restore_genotype(tmp_path, config) == found.net.space.decode(weights)
