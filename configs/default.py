@@ -74,15 +74,27 @@ def paper():
   # What the search sees.
   config.source = source = ConfigDict()
   source.name = 'noise'  # one of unrealnas_jax.data.SOURCES
-  # Of noise and the procedural sources, which make images; of generated, the number alone. Else all
-  # training images are used.
-  source.examples = 50_000  # number of different images
+  # Of the sources that make images: noise, fresh_noise, fresh_labels, the procedural ones; of
+  # generated, the number alone. Else all training images are used.
+  source.examples = 50_000  # number of different images; of fresh_noise, images of an epoch
   source.size = 32  # height and width in pixels
   source.channels = 3  # channels of an image
   source.classes = 10  # number of classes or labels, at least 2; real has those of its images
-  # noise and random_labels: 0 = one class an image, all as likely; above 0 and below 1 = several
-  # labels an image, each of source.classes there with this probability by itself (0.5: fair bits)
+  # Noise, random and noisy labels: 0 = one class an image, all as likely; above 0 and below 1 =
+  # several labels an image, each of source.classes there with this probability by itself (0.5: fair
+  # bits)
   source.label_rate = 0.0
+  # noise, fresh_noise, fresh_labels and matched_noise: gaussian or uniform
+  source.distribution = 'gaussian'
+  # noise, fresh_noise and fresh_labels: of all values; real images, standardised, have 0 and 1
+  source.mean = 0.0
+  source.std = 1.0  # above 0
+  # noisy_labels: probability of an image to have a random label in the place of its own, 0 to 1
+  source.label_noise = 0.5
+  # '' = the source's own labels; or what labels are made of its images alone (UnNAS): rotation,
+  # jigsaw or colorisation
+  source.pretext = ''
+  source.grid = 2  # jigsaw: 2 or 3 tiles a side, of which 24 or 1,000 orders are classes
   source.generator = 'runs/train_generator'  # generated: workdir of a run of train_generator.py
   # generated: condition = the class that the generator made the image of; random = as noise has
   source.labels = 'condition'

@@ -8,6 +8,15 @@ DARTS (Liu et al. 2019).
   python -m unrealnas_jax.main --config=configs/noise.py:paper,imagenet
   python -m unrealnas_jax.main --config=configs/noise.py:paper,chexpert
 
+  ... --config.source.examples=1000          # fewer images, which are sooner known by heart
+  ... --config.source.distribution=uniform --config.source.mean=0.5 --config.source.std=0.3
+
+  --config.source.name=   images and labels
+  noise                   source.examples images are kept with their labels: these can be memorised
+  fresh_noise             images and labels are drawn anew each step: nothing can be
+  fresh_labels            the images of noise, whose labels are drawn anew each step: as little can
+  matched_noise           noise in the place of each real image, labelled as random_labels does
+
 The other data sets are in datasets.py. Where images have several labels, noise has independent fair
 bits.
 

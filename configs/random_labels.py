@@ -8,6 +8,13 @@ in search are also RLNAS (Zhang et al. 2021). The search is first-order DARTS (L
   python -m unrealnas_jax.main --config=configs/random_labels.py:paper,imagenet
   python -m unrealnas_jax.main --config=configs/random_labels.py:paper,chexpert
 
+  ... --config.source.classes=2              # any number of classes
+
+  --config.source.name=   labels
+  random_labels           a random one for each image, of source.classes
+  noisy_labels            with probability source.label_noise a random one, else the true one
+  shuffled_labels         the true ones, dealt out anew: each as often as before
+
 The other data sets are in datasets.py. Images with several labels get independent fair bits.
 
 Time (paper): not run yet.

@@ -232,6 +232,7 @@ def test_cells_of_one_name_are_told_apart(config, tmp_path):
     ({'analysis.sources': 'real,nosie'}, "no source 'nosie'; allowed: noise, "),
     ({'genotype': 'DARTS_V2'}, "genotype = 'DARTS_V2'; allowed: '' with analysis.genotypes"),
     ({'retrain.epochs': 0}, 'retrain.epochs = 0'),
+    ({'source.pretext': 'rotation'}, "source.pretext = 'rotation'; allowed: '' with analysis.gen"),
     ({'retrain.auxiliary': 0.4}, 'retrain.auxiliary = 0.4; allowed: 0 with analysis.genotypes'),
     ({'source.examples': 15}, 'retrain.batch = 16; allowed: at most source.examples = 15 with'),
     ({'retrain.augment.pad': 8}, 'retrain.augment.pad = 8; allowed: less than source.size = 8'),

@@ -32,7 +32,7 @@ VALUES = [
   ('seed', '99999999999999999999', 'allowed: a whole number from 0 to 2147483647'),
   ('seed', '', '--config.seed=; allowed: a whole number'),
   ('dtype', 'float16', "dtype = 'float16'; allowed: float32, bfloat16"),
-  ('source.name', 'nosie', "source.name = 'nosie'; allowed: noise, fractals"),
+  ('source.name', 'nosie', "source.name = 'nosie'; allowed: noise, fresh_noise"),
   ('source.examples', '1e3', 'source.examples=1e3; allowed: a whole number'),
   ('source.examples', '100000000000', 'source.examples = 100000000000; allowed: a whole number fr'),
   ('source.size', '1000000', 'source.size = 1000000; allowed: a whole number from 1 to 4096'),

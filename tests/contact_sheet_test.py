@@ -50,3 +50,12 @@ def test_colour_is_shown_and_other_channels_are_refused():
     contact_sheet.draw(config(channels=2), 2, 2)
   with pytest.raises(ValueError, match='source.size = 0; allowed'):
     contact_sheet.draw(config(size=0), 2, 2)
+
+
+def test_tiles_are_laid_together_and_more_labels_an_image_refused():
+  # Four tiles of 3 of 4 pixels, and a gap around them.
+  sheet = contact_sheet.draw(config(pretext='jigsaw', examples=16), 24, 2)
+  assert sheet.shape == (24 * (2 * 3 + 2), 2 * (2 * 3 + 2))
+  assert sheet.max() > 0
+  with pytest.raises(ValueError, match="'colorisation', .*allowed for a sheet: one class an image"):
+    contact_sheet.draw(config(pretext='colorisation', channels=3), 2, 2)

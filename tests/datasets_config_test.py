@@ -4,27 +4,67 @@ import importlib
 
 import pytest
 import tensorflow_datasets as tfds
+import tiny_generator
 
-from configs import default
+from configs import default, noise
 from configs.datasets import DATASETS
 from unrealnas_jax import config as lib
-from unrealnas_jax.data import tfds_files
+from unrealnas_jax.data import SOURCES, generated, tfds_files
+from unrealnas_jax.data.pretext import TASKS
 
 
 @pytest.mark.parametrize('scale', ['laptop', 'paper'])
 @pytest.mark.parametrize('dataset', DATASETS)
-@pytest.mark.parametrize('name', ['noise', 'random_labels', 'real', 'pc_darts'])
+@pytest.mark.parametrize('name', ['noise', 'random_labels', 'real', 'pretext', 'pc_darts'])
 def test_every_config_is_valid_on_every_data_set(name, dataset, scale, tmp_path):
-  config = importlib.import_module(f'configs.{name}').get_config(f'{scale},{dataset}')
+  choice = f'{scale},{dataset}' if name != 'pretext' else f'jigsaw,{scale},{dataset}'
+  config = importlib.import_module(f'configs.{name}').get_config(choice)
   if dataset == 'chest_xray':
     with pytest.raises(ValueError, match="data.path = ''; allowed: 'digits', a file"):
       lib.validate(config, 1)
     config.data.path = str(tmp_path)
   lib.validate(config, 1)
-  assert config.source.name == ('noise' if name == 'pc_darts' else name)
+  assert config.source.name == {'pc_darts': 'noise', 'pretext': 'real'}.get(name, name)
   assert config.scale == scale
   several = dataset in ('chexpert', 'chest_xray')
   assert (config.source.label_rate > 0) == several
+
+
+@pytest.mark.parametrize('scale', ['laptop', 'paper'])
+@pytest.mark.parametrize('dataset', ['cifar10', 'imagenet', 'chexpert'])
+@pytest.mark.parametrize('name', SOURCES)
+def test_every_source_is_valid_on_every_kind_of_data_set(name, dataset, scale, monkeypatch):
+  config = noise.get_config(f'{scale},{dataset}')
+  size = config.source.size
+  described = tiny_generator.description(shape=(size, size, 3))
+  monkeypatch.setattr(generated, 'describe', lambda workdir: described)
+  config.source.name = name
+  for task in ('', *TASKS):
+    config.source.pretext = task
+    lib.validate(config, 1)
+  if name == 'generated':
+    made = importlib.import_module('configs.generated').get_config(f'{scale},{dataset}')
+    lib.validate(made, 1)
+
+
+def test_pretext_on_imagenet_is_the_protocol_of_unnas():
+  # Read off configs/search_based/search_phase/imagenet of the official code.
+  for task, batch, lr, arch_lr in (
+    ('rotation', 4 * 32, 0.05, 1.5e-4),
+    ('jigsaw', 32, 0.05, 1.5e-4),
+    ('colorisation', 64, 0.1, 3e-4),
+  ):
+    config = importlib.import_module('configs.pretext').get_config(f'{task},paper,imagenet')
+    search = dict(channels=16, cells=8, batch=batch, lr=lr, lr_end=0.0, epochs=2, subset=1.0)
+    search |= dict(train_portion=0.5, weight_decay=3e-5, momentum=0.9, clip=5.0, lr_warmup=0)
+    assert {key: config.search[key] for key in search} == search
+    assert config.search.lr_schedule == 'cosine'
+    method = dict(arch_lr=arch_lr, arch_betas=(0.5, 0.999), arch_weight_decay=1e-3, warmup_epochs=1)
+    assert {key: config.method[key] for key in method} == method
+    assert (config.source.pretext, config.source.grid) == (task, 3)
+    lib.validate(config, 1)
+  with pytest.raises(ValueError, match="source.pretext = 'rotate'; allowed: '' for none, rotation"):
+    lib.validate(importlib.import_module('configs.pretext').get_config('rotate'), 1)
 
 
 def test_scale_and_data_set_may_come_in_any_order():

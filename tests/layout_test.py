@@ -24,7 +24,7 @@ ORDER = (
   'gan',
   'data',
   'objective',
-  'layers blocks',
+  'layers blocks heads',
   'mixed network201 stems',
   'cell',
   'skeletons',

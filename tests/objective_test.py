@@ -26,6 +26,19 @@ def test_smoothing_gives_every_class_an_equal_share():
   np.testing.assert_allclose(objective.loss(LOGITS, CLASSES, 0.3), expected, rtol=1e-5)
 
 
+def test_pixels_are_classified_like_as_many_images():
+  rng = np.random.default_rng(0)
+  logits, labels = jnp.float32(rng.normal(size=(2, 4, 3, 5))), jnp.array(rng.integers(5, size=24))
+  pixels = labels.reshape(2, 4, 3)
+  flat = logits.reshape(24, 5)
+  for smoothing in (0.0, 0.3):
+    expected = objective.loss(flat, labels, smoothing)
+    np.testing.assert_allclose(objective.loss(logits, pixels, smoothing), expected, rtol=1e-6)
+  np.testing.assert_array_equal(objective.count(logits, pixels), objective.count(flat, labels))
+  masked = objective.count(logits, pixels, jnp.array([0.0, 1.0]))
+  np.testing.assert_array_equal(masked, objective.count(flat[12:], labels[12:]))
+
+
 def test_loss_of_multi_hot_labels():
   """-log sigmoid(x) = log(1 + exp(-x)) where a label is there, log(1 + exp(x)) where it is not."""
   known = np.log1p(np.exp([-2.0, 1.0, 0.5, -1.0]))

@@ -37,6 +37,14 @@ def test_other_processes_write_nothing(tmp_path, monkeypatch):
   assert samples.read(tmp_path) is None
 
 
+def test_tiles_are_laid_together():
+  # Two tiles a side, of 1 x 2 pixels: the rows 01 23 and 45 67 of one image.
+  tiles = np.arange(8).reshape(1, 4, 1, 2, 1)
+  np.testing.assert_array_equal(samples.picture(tiles)[0, :, :, 0], [[0, 1, 2, 3], [4, 5, 6, 7]])
+  images = np.zeros((2, 3, 4, 1))
+  assert samples.picture(images) is images
+
+
 def test_channels_are_stretched_alone_and_constant_ones_stay_dark():
   images = np.float32([[[[0, -1, 7]], [[1, 3, 7]]]])
   np.testing.assert_array_equal(samples.stretch(images), [[[[0, 0, 0]], [[255, 255, 0]]]])

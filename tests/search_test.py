@@ -190,7 +190,7 @@ def test_the_eigenvalue_is_that_of_the_whole_batch_with_the_decay():
     return images.mean() * (3 * a**2 + b**2) / 2, None
 
   method = types.SimpleNamespace(weights=lambda arch, net, hp: arch)
-  source = types.SimpleNamespace(fn=lambda key, batch: (batch, None))
+  source = types.SimpleNamespace(fn=lambda key, batch: (batch, None), task=None)
   net = Net(SPACE, init=None, apply=None, loss=loss)
   state = SearchState(0, {}, {}, {'normal': jnp.zeros((1, 2))}, None, None)
   sharpness = watch._make_sharpness(config, source, net, method)

@@ -63,6 +63,7 @@ def _check_analysis(config, devices, dataset):
     (tabular.KEY, config.benchmark.nasbench201_csv, ''),
     ('retrain.auxiliary', retrain.auxiliary, 0),
     ('generator.steps', config.generator.steps, 0),
+    ('source.pretext', config.source.pretext, ''),
     ('seeds', config.seeds, ()),
   ):
     if value != allowed:

@@ -3,14 +3,19 @@
 python -m unrealnas_jax.contact_sheet --config=configs/procedural.py --out=sheet.png
 """
 
+import functools
+import math
+
 import jax
 import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from unrealnas_jax import data
+from unrealnas_jax import data, samples
 from unrealnas_jax import main as command_line
 from unrealnas_jax.config import validate
+from unrealnas_jax.data import pretext
+from unrealnas_jax.data.source import show
 
 GAP = 1  # pixels around an image
 EXAMPLES = 64  # that are looked at for each image shown, at most
@@ -40,11 +45,13 @@ def draw(config, rows, columns):
 
   rows: classes, from class 0; columns: images of each, in the order of their indices. A place stays
   black where too few are found.
-  Raises ValueError: the config or its data cannot be used, or its images are neither grey nor RGB.
+  Raises ValueError: the config or its data cannot be used, its images are neither grey nor RGB, or
+  an image has more than one label.
   """
   validate(config, jax.device_count())
   source = data.make_source(config, command_line.load_data(config))
-  height, width, channels = source.shape
+  tiles = math.isqrt(pretext.head(config)['tiles'])
+  height, width, channels = tiles * source.shape[0], tiles * source.shape[1], source.shape[2]
   if channels not in (1, 3):
     raise ValueError(f'source.channels = {channels}; allowed for a sheet: 1 or 3')
   rows = min(rows, source.classes)
@@ -64,11 +71,16 @@ def draw(config, rows, columns):
 def examples(config, source, batch):
   """Images and labels as the search is given them, batch by batch in the order of indices."""
   key = jax.random.fold_in(jax.random.key(config.seed), 3)
-  fn = jax.jit(source.fn)
+  fn = jax.jit(functools.partial(show, source))
   for start in range(0, min(source.examples, EXAMPLES * batch), batch):
     indices = np.arange(start, min(start + batch, source.examples))
-    images, labels = fn(key, source.read(indices))
-    yield np.asarray(images), np.asarray(labels)
+    images, labels = jax.device_get(fn(key, source.read(indices)))
+    if labels.ndim > 1:
+      raise ValueError(
+        f'source.pretext = {config.source.pretext!r}, source.label_rate = '
+        f'{config.source.label_rate}; allowed for a sheet: one class an image'
+      )
+    yield samples.picture(images), labels
 
 
 def to_bytes(image):

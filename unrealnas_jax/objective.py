@@ -1,6 +1,6 @@
 """What networks are trained for and judged by, whether an image has one class or several labels.
 
-logits: [B, K]; labels are either
+logits: [B, K], or [B, H, W, K] where each pixel has a class [B, H, W]; labels are else either
   [B]     int, the class of each image, 0..K - 1: softmax cross entropy
   [B, K]  int, multi-hot, 1 = there, 0 = not there, MISSING = not known: sigmoid cross entropy of
           each label alone, where a label that is not known has no part
@@ -17,10 +17,10 @@ from unrealnas_jax.data.split import MISSING
 
 def loss(logits, labels, smoothing=0.0):
   """Mean loss []; smoothing: of classes, what is spread evenly over all of them."""
-  if labels.ndim == 1 and smoothing:
+  if labels.ndim < logits.ndim and smoothing:
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
     return optax.softmax_cross_entropy(logits, targets).mean()
-  if labels.ndim == 1:
+  if labels.ndim < logits.ndim:
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
   losses = optax.sigmoid_binary_cross_entropy(logits, labels.astype(logits.dtype))
   # Over all labels, known or not: then devices that know different numbers of them still average to
@@ -37,10 +37,11 @@ def accuracy(logits, labels):
 def count(logits, labels, mask=None):
   """(right answers, answers that are known) [2] float32, of one device.
 
-  An image with a class asks for one answer, a multi-hot one for K, each by the sign of its logit.
+  A class, of an image or a pixel, asks for one answer, a multi-hot label for K, each by the sign of
+  its logit.
   mask: [B], 0 for images that are not counted
   """
-  if labels.ndim == 1:
+  if labels.ndim < logits.ndim:
     right, known = logits.argmax(-1) == labels, jnp.ones(labels.shape)
   else:
     right, known = (logits > 0) == (labels == 1), labels != MISSING

@@ -79,6 +79,12 @@ RULES = {
   'source.channels': _whole(1, 1024),
   'source.classes': _whole(2, 10**6),
   'source.label_rate': _BELOW_ONE,
+  'source.distribution': Rule(str, 'the name of a distribution'),
+  'source.mean': Rule(float, 'a number'),
+  'source.std': _POSITIVE,
+  'source.label_noise': _UP_TO_ONE,
+  'source.pretext': Rule(str, 'the name of a pretext task'),
+  'source.grid': _whole(2, 3),
   'source.generator': Rule(str, 'the workdir of a finished training of a generator'),
   'source.labels': Rule(str, 'the name of labels'),
   'method.name': Rule(str, 'the name of a method'),
@@ -220,6 +226,8 @@ def _registries():
   from unrealnas_jax.data import SOURCES
   from unrealnas_jax.data.chexpert import POLICIES
   from unrealnas_jax.data.generated import LABELS
+  from unrealnas_jax.data.noise import DISTRIBUTIONS
+  from unrealnas_jax.data.pretext import NONE, TASKS
   from unrealnas_jax.methods import METHODS
   from unrealnas_jax.methods.sdarts import PERTURBATIONS
   from unrealnas_jax.methods.unrolled import HVP
@@ -230,6 +238,10 @@ def _registries():
   return {
     'source.name': _one_of(SOURCES),
     'source.labels': _one_of(LABELS),
+    'source.distribution': _one_of(DISTRIBUTIONS),
+    'source.pretext': Rule(
+      str, f"'' for none, {', '.join(TASKS)}", lambda name: name in (NONE, *TASKS)
+    ),
     'method.name': _one_of(METHODS),
     'method.hvp': _one_of(HVP),
     'method.sdarts.perturbation': _one_of(PERTURBATIONS),

@@ -1,12 +1,15 @@
 """A few examples as a search is shown them, kept in its workdir for whoever asks what it saw."""
 
+import functools
 import io
+import math
 
 import jax
 import numpy as np
 from etils import epath
 
 from unrealnas_jax import metrics, parallel
+from unrealnas_jax.data.source import show
 
 COUNT = 16
 
@@ -14,14 +17,15 @@ COUNT = 16
 def write(workdir, key, source):
   """Writes samples.npz with the first examples of a Source, unless it is there already.
 
-  key: as source.fn takes it. Of the file: images uint8, by `stretch`, and labels, as the source
+  key: as Source.fn takes it. Of the file: images uint8, by `stretch`, and labels, as the source
   gives them, before any augmentation.
   """
   path = epath.Path(workdir) / 'samples.npz'
   if not parallel.is_primary() or path.exists():
     return
   batch = source.read(np.arange(min(COUNT, source.examples)))
-  images, labels = jax.device_get(jax.jit(source.fn)(key, batch))
+  images, labels = jax.device_get(jax.jit(functools.partial(show, source))(key, batch))
+  images = picture(images)
   path.parent.mkdir(parents=True, exist_ok=True)
   with io.BytesIO() as file:
     np.savez_compressed(file, images=stretch(images), labels=labels)
@@ -36,6 +40,16 @@ def read(workdir):
     return None
   with np.load(io.BytesIO(path.read_bytes())) as file:
     return file['images'], file['labels']
+
+
+def picture(images):
+  """images [N, H, W, C] as they are; those of tiles [N, n * n, h, w, C] laid together, n a side."""
+  if images.ndim == 4:
+    return images
+  count, tiles, height, width, channels = images.shape
+  side = math.isqrt(tiles)
+  rows = images.reshape(count, side, side, height, width, channels).swapaxes(2, 3)
+  return rows.reshape(count, side * height, side * width, channels)
 
 
 def stretch(images):

@@ -26,7 +26,8 @@ from unrealnas_jax import (
   watch,
 )
 from unrealnas_jax import genotype as genotypes
-from unrealnas_jax.data import augment, batches
+from unrealnas_jax.data import augment, batches, pretext
+from unrealnas_jax.data.source import show
 from unrealnas_jax.methods import METHODS, alphas
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
@@ -175,6 +176,7 @@ def _make_net(config, classes, image_channels, weights=None, plain=False):
       dtype=config.dtype,
       axis_name=parallel.AXIS,
       stem=config.search.stem,
+      **pretext.head(config),
       plain=plain,
       affine=config.search.affine,
       partial=config.search.partial_channels,
@@ -225,14 +227,12 @@ def make_step(config, source, net, method, tx):
     step_key = jax.random.fold_in(jax.random.fold_in(key, 2), state.step)
     halves = []
     for number, batch in enumerate(two):
-      images, labels = source.fn(_data_key(key), batch)
-      images = augment.augment(
-        jax.random.fold_in(step_key, number),
-        *(batch['index'], images),
+      change = functools.partial(
+        *(augment.augment, jax.random.fold_in(step_key, number), batch['index']),
         **config.search.augment,
         pad_value=source.pad_value,
       )
-      halves.append((images, labels))
+      halves.append(show(source, _data_key(key), batch, change))
     method_key = jax.random.fold_in(step_key, 2)
     return method.step(method_key, state, *halves, net=net, tx=tx, hp=config.method)
 

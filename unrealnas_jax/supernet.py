@@ -4,13 +4,12 @@ Source: Liu et al. 2019, DARTS, cnn/model_search.py.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from unrealnas_jax import layers, objective, ops
+from unrealnas_jax import heads, layers, objective, ops
 from unrealnas_jax.mixed import Form
 from unrealnas_jax.spaces.space import Space
 
@@ -19,9 +18,10 @@ class Net(NamedTuple):
   """Pure functions of a supernet.
 
   init: key -> (params, stats), stats being the running statistics of batch norm
-  apply: (params, stats, weights, images [B, H, W, C], train) -> (logits [B, K] float32, new stats)
+  apply: (params, stats, weights, images [B, H, W, C], train) -> (logits [B, K] float32, new stats);
+    with tiles images are [B, tiles, h, w, C], per pixel logits are [B, H, W, K]
   loss: (params, stats, weights, images, labels) -> (objective.loss, (new stats, logits)),
-    in training mode; labels: [B] classes, or multi-hot [B, K]. With twice=True jax.jvp can be taken
+    in training mode; labels: as objective takes them. With twice=True jax.jvp can be taken
     of its gradient with respect to the weights.
   kept: {kind: bool [E, O]}, the operations that are left to each edge; None for all
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
@@ -43,6 +43,8 @@ class Shape(NamedTuple):
   dtype: of the activations; parameters, statistics and logits stay float32.
   axis_name: the axis of the devices that a batch is spread over, None for one device.
   stem: a key of STEMS, for spaces on the skeleton of DARTS.
+  tiles, per_pixel: the head, as heads.apply has it; an example is so many images, or each of its
+  pixels is classified.
   plain: as in layers.Mode; affine, partial, sparse, skip_dropout: as in mixed.Form.
   """
 
@@ -54,6 +56,8 @@ class Shape(NamedTuple):
   dtype: Any = jnp.float32
   axis_name: str | None = None
   stem: str = 'cifar'
+  tiles: int = 1
+  per_pixel: bool = False
   plain: bool = False
   affine: bool = False
   partial: int = 1
@@ -84,18 +88,15 @@ def _init(shape, key):
 
 def _init_by(shape, draw):
   params, stats, features = shape.space.skeleton.init(draw, shape)
-  classifier = {
-    'kernel': ops.conv_init(draw, (features, shape.classes)),
-    'bias': draw((shape.classes,)) / math.sqrt(features),
-  }
+  classifier = heads.init(draw, features, shape.classes, shape.tiles)
   return params | {'classifier': classifier}, stats
 
 
 def _apply(shape, params, stats, weights, images, train, dropout=None, twice=False):
   mode = layers.Mode(train, shape.axis_name, shape.plain, twice)
+  size = images.shape[1:3] if shape.per_pixel else None
+  images = images.reshape(-1, *images.shape[-3:])  # the cells take a tile for an image
   features, stats = shape.space.skeleton.apply(
     shape, mode, params, stats, weights, images.astype(shape.dtype), dropout
   )
-  features = features.astype(jnp.float32).mean((1, 2))
-  logits = features @ params['classifier']['kernel'] + params['classifier']['bias'][None]
-  return logits, stats
+  return heads.apply(features, params['classifier'], shape.tiles, size), stats

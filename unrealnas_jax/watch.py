@@ -8,6 +8,7 @@ from jax import lax
 from unrealnas_jax import eigenvalue, objective, parallel
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import batches
+from unrealnas_jax.data.source import show
 from unrealnas_jax.methods import unrolled
 
 MOST_SKIPS = 0.5  # of a normal cell's operations; DARTS cells with more train poorly
@@ -56,7 +57,7 @@ def _rounded(x):
 
 def _make_eval(config, source, net, method):
   def evaluate(key, state, batch):
-    images, labels = source.fn(key, batch)
+    images, labels = show(source, key, batch)
     weights = method.weights(state.arch, net=net, hp=config.method)
     if method.SPARSE:  # trained path by path, so judged by the strongest one
       weights = jax.tree.map(lambda table: jax.nn.one_hot(table.argmax(1), len(table[0])), weights)
@@ -73,7 +74,7 @@ def _make_sharpness(config, source, net, method):
   """
 
   def sharpness(key, state, batch):
-    images, labels = source.fn(key, batch)
+    images, labels = show(source, key, batch)
 
     def loss(arch):
       weights = method.weights(arch, net=net, hp=config.method)

@@ -23,7 +23,7 @@ def workdir(tmp_path_factory):
 
 
 def config(workdir, **source):
-  values = {'name': 'generated', 'examples': 40, 'classes': 3, 'label_rate': 0.0}
+  values = {'name': 'generated', 'examples': 40, 'classes': 3, 'label_rate': 0.0, 'pretext': ''}
   values |= {'generator': str(workdir), 'labels': 'condition'}
   return ConfigDict({'dtype': 'float32', 'source': {**values, **source}})
 

@@ -76,7 +76,8 @@ def from_variables(description, variables, examples, dtype, relabel=None) -> Sou
     return standardise((images + 1) / 2, mean, std), labels
 
   shape, classes = description.shape, description.classes
-  return Source('generated', examples, shape, classes, read_indices, fn, pad_value=-mean / std)
+  source = Source('generated', examples, shape, classes, read_indices, fn, pad_value=-mean / std)
+  return source._replace(colours=(mean, std))
 
 
 def make_network(description, dtype='float32', axis_name=None):

@@ -26,7 +26,8 @@ def make(config, dataset: Dataset, split: str = 'train') -> Source:
     return images(dataset, batch), batch['label']
 
   pad_value = -dataset.mean / dataset.std
-  return Source('real', rows.size, dataset.shape, dataset.classes, read, fn, pad_value)
+  source = Source('real', rows.size, dataset.shape, dataset.classes, read, fn, pad_value)
+  return source._replace(colours=(dataset.mean, dataset.std))
 
 
 def images(dataset: Dataset, batch: dict) -> jax.Array:
@@ -35,7 +36,7 @@ def images(dataset: Dataset, batch: dict) -> jax.Array:
   Those of a random view, whose number is in the batch, have their colours changed by
   dataset.jitter.
   """
-  if 'view' not in batch:
+  if not dataset.jitter or 'view' not in batch:
     return standardise(batch['image'], dataset.mean, dataset.std)
   changed = jitter(batch['view'], scaled(batch['image']), dataset.jitter)
   return standardise(changed, dataset.mean, dataset.std)

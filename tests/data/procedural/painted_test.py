@@ -15,6 +15,8 @@ from unrealnas_jax.data.procedural import painted
 
 CLASSES = 4
 EXAMPLES = 600
+# Besides what `examples` is given, what the config of noise has.
+NOISE = {'label_rate': 0.0, 'distribution': 'gaussian', 'mean': 0.0, 'std': 1.0, 'pretext': ''}
 # Which part of the images not seen a linear classifier gets right; chance is 1/4.
 LEAST = {'fractals': 0.9, 'dead_leaves': 0.8, 'spectrum': 0.9, 'gratings': 0.9, 'perlin': 0.5}
 
@@ -23,7 +25,7 @@ LEAST = {'fractals': 0.9, 'dead_leaves': 0.8, 'spectrum': 0.9, 'gratings': 0.9, 
 def examples(name, channels=1, classes=CLASSES, seed=7):
   """(images, labels) of all examples."""
   values = {'examples': EXAMPLES, 'size': 16, 'channels': channels, 'classes': classes}
-  source = make_source(ConfigDict({'source': {'name': name, 'label_rate': 0.0, **values}}))
+  source = make_source(ConfigDict({'source': {'name': name, **NOISE, **values}}))
   batch = source.read(np.arange(EXAMPLES))
   return jax.tree.map(np.asarray, jax.jit(source.fn)(jax.random.key(seed), batch))
 
