@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick_compile
 import tiny
 
 from unrealnas_jax import heads
@@ -39,7 +40,7 @@ def test_a_supernet_sees_tiles_as_it_sees_images():
   images, weights = tiny.noise(2, 3, 8, 8, 3), tiny.mixing(net.space)
   features = len(params['classifier']['kernel']) // 3
 
-  @tiny.quick_jit
+  @quick_compile.jit_to_the_bit
   def run(images):
     apply = functools.partial(net.apply, params, stats, weights)
     parts = []

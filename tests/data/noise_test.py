@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-import tiny
+import quick_compile
 from ml_collections import ConfigDict
 
 from unrealnas_jax.data import batches, make_source
@@ -21,7 +21,7 @@ def config(**changes):
 
 def caller(source):
   """(indices, numbers or none) -> (images, labels)"""
-  fn = tiny.quick_jit(source.fn)
+  fn = quick_compile.jit_to_the_bit(source.fn)
   return lambda *read: jax.tree.map(np.asarray, fn(KEY, source.read(*read)))
 
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-import tiny
+import quick_compile
 from ml_collections import ConfigDict
 
 from unrealnas_jax.data import make_source
@@ -23,7 +23,7 @@ def dataset(labels, **changes):
 def labels_at(ratio, made, name='noisy_labels', label_rate=0.0):
   source = {'name': name, 'classes': CLASSES, 'label_noise': ratio, 'label_rate': label_rate}
   source = make_source(ConfigDict({'source': {**source, 'pretext': ''}}), made)
-  return np.asarray(tiny.quick_jit(source.fn)(KEY, source.read(np.arange(N)))[1])
+  return np.asarray(quick_compile.jit_to_the_bit(source.fn)(KEY, source.read(np.arange(N)))[1])
 
 
 @pytest.fixture(scope='module')

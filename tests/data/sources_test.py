@@ -36,17 +36,14 @@ def dataset():
   return Dataset('made', train, test, CLASSES, (6, 5, 3), *statistics(train))
 
 
-# How sums are fused may depend on the size of a batch where XLA's emitters of fusions do not do it.
-BITS = quick_compile.OPTIONS | {'xla_cpu_use_fusion_emitters': True}
-jit = functools.partial(jax.jit, compiler_options=BITS)
-
-
 def source(name, **changes):
   return make_source(config(name=name, **changes), dataset())
 
 
 def call(made, indices, key=KEY):
-  return jax.tree.map(np.asarray, jit(made.fn)(key, made.read(np.asarray(indices))))
+  return jax.tree.map(
+    np.asarray, quick_compile.jit_to_the_bit(made.fn)(key, made.read(np.asarray(indices)))
+  )
 
 
 @functools.cache
@@ -92,7 +89,7 @@ def test_pure(name):
   """A source made anew gives the same, in any batch and after any number of calls."""
   _, images, labels = examples(name)
   made = source(name)
-  fn = jit(made.fn)
+  fn = quick_compile.jit_to_the_bit(made.fn)
   for indices in ([17], np.arange(30, 37), np.arange(7)[::-1] * 9, np.arange(7) // 2):
     again, labels_again = fn(KEY, made.read(np.asarray(indices)))
     assert_same(name, again, images[indices])
@@ -108,7 +105,7 @@ def test_one_device_equals_four(name):
   made, images, labels = examples(name)
   batch = jax.tree.map(lambda x: x.reshape(4, 15, *x.shape[1:]), made.read(np.arange(60)))
   fn = jax.pmap(made.fn, axis_name='devices', in_axes=(None, 0)).lower(KEY, batch)
-  split_images, split_labels = fn.compile(BITS)(KEY, batch)
+  split_images, split_labels = fn.compile(quick_compile.TO_THE_BIT)(KEY, batch)
   assert_same(name, np.reshape(split_images, images.shape), images)
   np.testing.assert_array_equal(np.reshape(split_labels, labels.shape), labels)
 
@@ -116,7 +113,9 @@ def test_one_device_equals_four(name):
 def test_runs_under_scan(name):
   made, images, labels = examples(name)
   batches = jax.tree.map(lambda x: x.reshape(3, 20, *x.shape[1:]), made.read(np.arange(60)))
-  scan = jit(lambda key: jax.lax.scan(lambda c, b: (c, made.fn(key, b)), 0, batches)[1])
+  scan = quick_compile.jit_to_the_bit(
+    lambda key: jax.lax.scan(lambda c, b: (c, made.fn(key, b)), 0, batches)[1]
+  )
   scanned, scanned_labels = scan(KEY)
   assert_same(name, np.reshape(scanned, images.shape), images)
   np.testing.assert_array_equal(np.reshape(scanned_labels, labels.shape), labels)
@@ -127,7 +126,7 @@ def test_labels_are_balanced_and_their_order_depends_on_the_key(name):
   # 6,000 labels over 5 classes: a class has 1,200 with a standard deviation of
   # sqrt(6000 * 1/5 * 4/5) = 31; five of these bounds all five classes but once in 350,000 keys.
   made = source(name)
-  fn = jit(lambda key, batch: made.fn(key, batch)[1])
+  fn = quick_compile.jit_to_the_bit(lambda key, batch: made.fn(key, batch)[1])
   index = np.arange(6000, dtype=np.int32)
   batch = {'index': index, 'image': np.zeros((6000, 6, 5, 3), np.uint8)}
   labels = fn(KEY, batch)

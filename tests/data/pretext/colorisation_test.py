@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-import tiny
+import quick_compile
 from ml_collections import ConfigDict
 
 from unrealnas_jax.data import make_source
@@ -45,7 +45,7 @@ def test_bins_are_all_that_colours_lie_nearest_to():
 
 def test_the_network_sees_lightness_and_is_asked_for_the_colour():
   source = make(COLOURS.reshape(1, 5, 1, 3))
-  fn = tiny.quick_jit(functools.partial(show, source))
+  fn = quick_compile.jit_to_the_bit(functools.partial(show, source))
   images, labels = fn(jax.random.key(0), source.read(np.arange(1)))
   np.testing.assert_allclose(
     images[0, :, 0, 0], (np.array(LAB)[:, 0] / 100 - 0.5) / 0.25, atol=1e-3

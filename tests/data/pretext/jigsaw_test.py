@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-import tiny
+import quick_compile
 from ml_collections import ConfigDict
 
 from unrealnas_jax.data import make_source
@@ -24,7 +24,7 @@ def make(images, grid, mean=0.0, std=1.0):
 
 
 def shown(source, count):
-  fn = tiny.quick_jit(functools.partial(show, source))
+  fn = quick_compile.jit_to_the_bit(functools.partial(show, source))
   return jax.tree.map(np.asarray, fn(KEY, source.read(np.arange(count), np.arange(count))))
 
 

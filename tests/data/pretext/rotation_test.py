@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-import tiny
+import quick_compile
 from ml_collections import ConfigDict
 
 from unrealnas_jax.data import make_source
@@ -35,7 +35,7 @@ def test_the_label_is_the_turn_and_all_four_are_as_likely():
   images = np.zeros((N, 2, 2, 1), np.uint8)
   images[:, 0, 0] = 255
   source = make(images)
-  fn = tiny.quick_jit(functools.partial(show, source))
+  fn = quick_compile.jit_to_the_bit(functools.partial(show, source))
   first, second, fixed = (
     jax.tree.map(np.asarray, fn(KEY, source.read(np.arange(N), numbers)))
     for numbers in (np.zeros(N, np.uint32), np.ones(N, np.uint32), None)

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-import tiny
+import quick_compile
 from ml_collections import ConfigDict
 
 from unrealnas_jax.data import make_source
@@ -38,7 +38,7 @@ def source(name, task, **changes):
 def shown(name, task):
   """(source, compiled show, images and labels of all 60 examples as training reads them)"""
   made = source(name, task)
-  fn = tiny.quick_jit(functools.partial(show, made))
+  fn = quick_compile.jit_to_the_bit(functools.partial(show, made))
   return made, fn, *jax.tree.map(np.asarray, fn(KEY, made.read(np.arange(60), NUMBERS)))
 
 
@@ -78,7 +78,7 @@ def test_one_device_equals_four(name, task):
   split = lambda x: x.reshape(4, 15, *x.shape[1:])  # noqa: E731
   batch = jax.tree.map(split, made.read(np.arange(60), NUMBERS))
   fn = jax.pmap(functools.partial(show, made), axis_name='devices', in_axes=(None, 0))
-  parts = fn.lower(KEY, batch).compile(tiny.QUICK)(KEY, batch)
+  parts = fn.lower(KEY, batch).compile(quick_compile.TO_THE_BIT)(KEY, batch)
   np.testing.assert_array_equal(np.reshape(parts[0], images.shape), images)
   np.testing.assert_array_equal(np.reshape(parts[1], labels.shape), labels)
 
@@ -87,7 +87,7 @@ def test_a_task_comes_after_augmentation(task):
   made = source('real', task)
   batch = made.read(np.arange(60), NUMBERS)
   flipped = functools.partial(show, made, change=lambda images: images[:, :, ::-1])
-  images, labels = tiny.quick_jit(flipped)(KEY, batch)
+  images, labels = quick_compile.jit_to_the_bit(flipped)(KEY, batch)
   mirrored = {**batch, 'image': batch['image'][:, :, ::-1]}
   expected, labels_expected = shown('real', task)[1](KEY, mirrored)
   np.testing.assert_array_equal(images, expected)
