@@ -155,6 +155,15 @@ def examples(images, labels):
   return figure
 
 
+def picture(pixels):
+  """A Figure that is nothing but pixels, uint8 [H, W] or [H, W, 3]."""
+  figure = Figure((pixels.shape[1] / 96, pixels.shape[0] / 96))
+  axes = figure.add_axes((0, 0, 1, 1))
+  axes.axis('off')
+  axes.imshow(pixels, cmap='gray', vmin=0, vmax=255, interpolation='nearest', aspect='auto')
+  return figure
+
+
 def files(figure, name):
   """The same figure as {'svg': bytes, 'png': bytes}; on white, dark ink.
 

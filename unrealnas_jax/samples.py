@@ -5,6 +5,7 @@ import io
 import jax
 import numpy as np
 from etils import epath
+from PIL import Image
 
 from unrealnas_jax import metrics, parallel
 
@@ -36,6 +37,12 @@ def read(workdir):
     return None
   with np.load(io.BytesIO(path.read_bytes())) as file:
     return file['images'], file['labels']
+
+
+def read_sheet(workdir):
+  """The newest sheet that a generator's training has left, uint8 [H, W] or [H, W, 3]; or None."""
+  paths = sorted((epath.Path(workdir) / 'samples').glob('*.png'))
+  return np.asarray(Image.open(io.BytesIO(paths[-1].read_bytes()))) if paths else None
 
 
 def stretch(images):

@@ -99,6 +99,18 @@ def compare(groups):
   return head, rows
 
 
+def seeds(runs):
+  """(head, rows) of a table with a row for each number in the results of runs of one config."""
+  numbers = {name for run in runs for name, value in run.result.items() if is_number(value)}
+  head = ['', 'all', *(f'seed {run.config["seed"]}' for run in runs)]
+  rows = []
+  for name in sorted(numbers, key=_tested_first):
+    values = [run.result.get(name) for run in runs]
+    shown = [show(name, value) if is_number(value) else '' for value in values]
+    rows.append([_words(name), _spread(name, values), *shown])
+  return head, rows
+
+
 def show(name, value):
   """A value of a result as text, in the unit that its name tells.
 
