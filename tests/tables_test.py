@@ -10,7 +10,7 @@ from unrealnas_jax import runs, tables
   ('name', 'value', 'text'),
   [
     ('test_accuracy', 0.98765, '98.77%'),
-    ('mean_auc', 0.5, '50.00%'),
+    ('test_auc', 0.98765, '0.9877'),
     ('parameters', 3169414, '3,169,414'),
     ('search_seconds', 12.34, '12.3 s'),
     ('retrain_seconds', 90061, '1 day, 1:01:01'),
@@ -18,7 +18,7 @@ from unrealnas_jax import runs, tables
     ('multiply_adds', 12345.6, '12,346'),
     ('test_accuracy', None, 'None'),
     ('ok', True, 'True'),
-    ('class_auc', [0.5, 0.25], '50.00%, 25.00%'),
+    ('class_accuracy', [0.5, 0.25], '50.00%, 25.00%'),
     ('genotype', 'Genotype()', 'Genotype()'),
   ],
 )
@@ -55,8 +55,8 @@ def test_what_a_run_lacks_is_left_empty(tmp_path):
   found[1].result.clear()
   found[1].result['auc'] = 0.5
   head, rows = tables.compare(tables.group(found))
-  assert head == ['scale', 'runs', 'test accuracy', 'parameters', 'auc']
-  assert rows == [['laptop', '1', '50.00%', '1,000', ''], ['paper', '1', '', '', '50.00%']]
+  assert head == ['scale', 'runs', 'AUC', 'test accuracy', 'parameters']
+  assert rows == [['laptop', '1', '', '50.00%', '1,000'], ['paper', '1', '0.5', '', '']]
 
 
 def test_tables_within_results_are_rows_of_their_own(tmp_path):

@@ -18,6 +18,7 @@ STYLE = {
   'axes.titlesize': 9,
   'axes.facecolor': 'none',
   'axes.grid': True,
+  'axes.formatter.useoffset': False,
   'axes.prop_cycle': matplotlib.cycler(color=COLOURS),
   'axes.spines.top': False,
   'axes.spines.right': False,
@@ -69,6 +70,7 @@ def curves(panels, shared=False):
         _curve(axes, label, COLOURS[number % len(COLOURS)], *curve)
       axes.set_title(title, loc='left')
       axes.set_xlabel('step')
+      axes.xaxis.get_major_locator().set_params(integer=True)
       if any(named) and not shared:
         axes.legend(loc='lower right', bbox_to_anchor=(1, 0.98), ncols=len(named), **LEGEND)
     for axes in grid[len(panels) :]:

@@ -1,12 +1,13 @@
 """Results as text: one run's, and several runs' as mean and standard deviation over seeds."""
 
 import datetime
+import re
 import statistics
 from typing import NamedTuple
 
 from unrealnas_jax.runs import Run, is_number
 
-FRACTIONS = ('accuracy', 'auc')  # words in the names of what is shown in percent
+TESTED = ('accuracy', 'auc')  # words in the names of what stands first
 
 
 class Group(NamedTuple):
@@ -79,13 +80,7 @@ def group(runs):
 
 def compare(groups):
   """(head, rows) of a table with a row for each Group: settings, runs, mean and deviation."""
-  numbers = dict.fromkeys(
-    name
-    for group in groups
-    for run in group.runs
-    for name, value in run.result.items()
-    if is_number(value)
-  )
+  numbers = _numbers(run for group in groups for run in group.runs)
   settings = list(groups[0].settings)
   head = [*settings, 'runs', *(_words(name) for name in numbers)]
   rows = [
@@ -101,10 +96,9 @@ def compare(groups):
 
 def seeds(runs):
   """(head, rows) of a table with a row for each number in the results of runs of one config."""
-  numbers = {name for run in runs for name, value in run.result.items() if is_number(value)}
   head = ['', 'all', *(f'seed {run.config["seed"]}' for run in runs)]
   rows = []
-  for name in sorted(numbers, key=_tested_first):
+  for name in _numbers(runs):
     values = [run.result.get(name) for run in runs]
     shown = [show(name, value) if is_number(value) else '' for value in values]
     rows.append([_words(name), _spread(name, values), *shown])
@@ -123,9 +117,14 @@ def show(name, value):
     return str(value)
   if name.endswith('_seconds'):
     return f'{value:.1f} s' if value < 100 else str(datetime.timedelta(seconds=round(value)))
-  if _is_fraction(name) and abs(value) <= 1:
+  if 'accuracy' in name and abs(value) <= 1:
     return f'{value:.2%}'
   return f'{value:,.0f}' if isinstance(value, int) or abs(value) >= 1000 else f'{value:.4g}'
+
+
+def _numbers(runs):
+  names = {name for run in runs for name, value in run.result.items() if is_number(value)}
+  return sorted(names, key=_tested_first)
 
 
 def _spread(name, values):
@@ -137,12 +136,9 @@ def _spread(name, values):
 
 
 def _tested_first(name):
-  return not _is_fraction(name), name
-
-
-def _is_fraction(name):
-  return any(word in name for word in FRACTIONS)
+  return not any(word in name for word in TESTED), name
 
 
 def _words(name):
-  return name.replace('_seconds', '_time').replace('_', ' ').replace('.', ': ')
+  name = name.replace('_seconds', '_time').replace('_', ' ').replace('.', ': ')
+  return re.sub(r'\bauc\b', 'AUC', name)
