@@ -140,9 +140,11 @@ def _section(title, text='', code='', table=None, figures=None, folded=False):
 def _subtitle(run):
   config = run.config
   searched = f'{config.get("method.name")} on {config.get("source.name")}'
-  given = config.get('genotype') or config.get('analysis.genotypes')
-  work = f'genotype {given}' if given else searched
-  work = 'training of a generator' if config.get('generator.steps') else work
+  work = f'genotype {config["genotype"]}' if config.get('genotype') else searched
+  if config.get('generator.steps'):
+    work = 'training of a generator'
+  if config.get('analysis.genotypes'):
+    work = f'analysis of {config["analysis.genotypes"].replace(",", ", ")}'
   seeds = config.get('seeds') or [config.get('seed')]
   named = f'seed{"s" if len(seeds) > 1 else ""} {", ".join(map(str, seeds))}'
   return f'{work}, scale {config.get("scale")}, {named}'

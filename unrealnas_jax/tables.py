@@ -27,9 +27,10 @@ class Group(NamedTuple):
 def results(run):
   """[(name, text)] of what a run's result.json says, what was tested first.
 
-  Without the genotype, which is drawn, and an analysis, which is a table of its own.
+  Without the genotype, which is drawn, an analysis, which is a table of its own, and the scale, which
+  the config tells.
   """
-  names = run.result.keys() - {'genotype', 'analysis'}
+  names = run.result.keys() - {'genotype', 'analysis', 'scale'}
   names = sorted(names, key=_tested_first)
   return [(_words(name), show(name, run.result[name])) for name in names]
 
