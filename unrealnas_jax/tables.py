@@ -27,8 +27,8 @@ class Group(NamedTuple):
 def results(run):
   """[(name, text)] of what a run's result.json says, what was tested first.
 
-  Without the genotype, which is drawn, an analysis, which is a table of its own, and the scale, which
-  the config tells.
+  Without the genotype, which is drawn, an analysis, which is a table of its own, and the scale,
+  which the config tells.
   """
   names = run.result.keys() - {'genotype', 'analysis', 'scale'}
   names = sorted(names, key=_tested_first)
