@@ -70,7 +70,7 @@ def curves(panels, shared=False):
         _curve(axes, label, COLOURS[number % len(COLOURS)], *curve)
       axes.set_title(title, loc='left')
       axes.set_xlabel('step')
-      axes.xaxis.get_major_locator().set_params(integer=True)
+      axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
       if any(named) and not shared:
         axes.legend(loc='lower right', bbox_to_anchor=(1, 0.98), ncols=len(named), **LEGEND)
     for axes in grid[len(panels) :]:
