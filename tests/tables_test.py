@@ -63,8 +63,8 @@ def test_tables_within_results_are_rows_of_their_own(tmp_path):
   folder = made_run.write(tmp_path / 'run')
   (folder / 'result.json').write_text('{"nasbench201_cifar10": {"rank": 1234, "cells": 15625}}')
   assert tables.results(runs.read(folder)) == [
-    ('nasbench201 cifar10: cells', '15,625'),
     ('nasbench201 cifar10: rank', '1,234'),
+    ('nasbench201 cifar10: cells', '15,625'),
   ]
 
 
@@ -96,3 +96,16 @@ def test_one_configuration_needs_no_settings(tmp_path):
   groups = tables.group([run(tmp_path, 'a', seed=1), run(tmp_path, 'b', seed=2)])
   assert [group.label for group in groups] == ['all runs']
   assert tables.compare(groups)[0][0] == 'runs'
+
+
+def test_each_seed_has_a_column(tmp_path):
+  found = [run(tmp_path, 'a', seed=1, accuracy=0.5), run(tmp_path, 'b', seed=3, accuracy=0.6)]
+  found[1].result['search_steps'] = 7
+  assert tables.seeds(found) == (
+    ['', 'all', 'seed 1', 'seed 3'],
+    [
+      ['test accuracy', '55.00% ± 7.07%', '50.00%', '60.00%'],
+      ['parameters', '2,000 ± 1,414', '1,000', '3,000'],
+      ['search steps', '7', '', '7'],
+    ],
+  )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from unrealnas_jax.runs import Run, is_number
 
-TESTED = ('accuracy', 'auc')  # words in the names of what stands first
+TESTED = ('accuracy', 'auc', 'rank', 'regret')  # words in the names of what stands first
 
 
 class Group(NamedTuple):
@@ -133,7 +133,7 @@ def _spread(name, values):
   if not values:
     return ''
   mean = show(name, statistics.mean(values))
-  return mean if len(values) < 2 else f'{mean} ± {show(name, statistics.stdev(values))}'
+  return mean if len({*values}) < 2 else f'{mean} ± {show(name, statistics.stdev(values))}'
 
 
 def _tested_first(name):
