@@ -22,6 +22,7 @@ import sys
 from typing import NamedTuple
 
 from etils import epath
+from tqdm import tqdm
 
 from unrealnas_jax import stop
 from unrealnas_jax.rules import RULES, unknown
@@ -156,9 +157,12 @@ def main(argv):
     return 0
   codes = []
   try:
-    for job, code in PLACES[args.on](jobs, args):
-      print(summary(job, code), flush=True)
-      codes.append(code)
+    with tqdm(total=len(jobs), desc='sweep', unit='run', disable=None) as bar:  # on terminals only
+      for job, code in PLACES[args.on](jobs, args):
+        with bar.external_write_mode():
+          print(summary(job, code), flush=True)
+        bar.update()
+        codes.append(code)
   except KeyboardInterrupt:
     print('stopped; the same command goes on', file=sys.stderr)
     return stop.EXIT_CODE

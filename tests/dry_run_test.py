@@ -62,6 +62,15 @@ def test_search_and_retraining(config, measure, tmp_path, capsys):
   assert [phase for phase, _ in measure] == ['search', 'retrain']
 
 
+def test_the_program_of_several_seeds_is_timed(config, measure):
+  config.seeds, config.seeds_together = (0, 1, 2), 2
+  _, searched, retrained = dry_run.describe(config, datasets.load(config.data), None)
+  assert 'in the supernet; 3 seeds, of which one program searches 2' in searched
+  assert retrained.splitlines()[1].endswith('one of 3, each with a seed')
+  (_, (keys, state, *_)), _ = measure
+  assert keys.shape == state.step.shape == (2,)
+
+
 def test_arguments_are_those_of_the_first_call(config, measure):
   list(dry_run.describe(config, datasets.load(config.data), None))
   for (phase, (key, state, *batches)), count in zip(measure, (2, 1), strict=True):

@@ -50,6 +50,10 @@ def test_differences_of_gradients_are_products_enough():
     # The growth from 1 to 5 comes before the first comparison.
     ([1, 9, 9, 9, 9], None),
     ([1, 1, 1, 3, 3], 2),
+    # Of either sign: it is the magnitude that grows.
+    ([-1, -1, -1, -1, -0.5], None),
+    ([-1, -1, -1, 0.1, 0.1], None),
+    ([-1, -1, -1, -1, -3], 3),
     ([], None),
   ],
 )

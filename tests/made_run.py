@@ -32,6 +32,26 @@ def write(folder, seed=2, accuracy=0.5, **config):
   return folder
 
 
+def write_seeds(folder, together, alone):
+  """Writes the workdir of a run of several seeds, of which one program searched some."""
+  write(folder, seeds=[*together, *alone])
+  for name in ('genotype.json', 'metrics.jsonl', 'samples.npz'):
+    (folder / name).unlink()
+  for seed in (*together, *alone):
+    write(folder / f'seed_{seed}', seed=seed, accuracy=seed / 10)
+  both = folder / '_'.join(['seeds', *map(str, together)])
+  both.mkdir()
+  lines = [line for epoch in range(1, EPOCHS + 1) for line in epoch_lines(epoch, seed=0)]
+  for line in lines:
+    if weights := line.pop('weights', None):
+      line['each'] = [{'normal_skips': 10 * seed, 'weights': weights} for seed in together]
+  (both / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+  for seed in together:
+    (folder / f'seed_{seed}' / 'metrics.jsonl').unlink()
+    (folder / f'seed_{seed}' / 'samples.npz').rename(both / 'samples.npz')
+  return folder
+
+
 def epoch_lines(epoch, seed):
   """The lines of metrics.jsonl of an epoch of two steps."""
   space, end = SPACES['darts'], 2 * epoch

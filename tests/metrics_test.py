@@ -150,12 +150,13 @@ def log(monkeypatch):
 
 
 def test_progress_logs_rate_and_time_left(log, monkeypatch):
-  # The clock is asked once before the first step and once after each: a step takes 4 seconds.
+  # The clock is asked once before the first call and once after each: a call takes 4 seconds.
   monkeypatch.setattr(metrics.time, 'monotonic', itertools.count(0, 4).__next__)
-  assert list(metrics.progress(range(100, 109, 3), 'search', every=5)) == [100, 103, 106]
+  assert list(metrics.progress(range(100, 112, 3), 'search', every=5)) == [100, 103, 106, 109]
   assert log.getvalue().splitlines() == [
-    'search: step 106 of 109 (97 %), 0.75 steps/s, 0:00:04 left',
-    'search: step 109 of 109 (100 %), 0.75 steps/s, 0:00:00 left',
+    'search: step 103 of 112 (91 %), begun in 4.0 s',
+    'search: step 109 of 112 (97 %), 0.75 steps/s, 0:00:04 left',
+    'search: step 112 of 112 (100 %), 0.75 steps/s, 0:00:00 left',
   ]
 
 

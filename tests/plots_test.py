@@ -5,7 +5,9 @@ import json
 import re
 
 import made_run
+import numpy as np
 import pytest
+from PIL import Image
 from stand_ins import NOISE, install, start
 
 import unrealnas_jax
@@ -115,6 +117,44 @@ def test_comparison_of_runs(tmp_path):
   for text in ('20.00% ± 14.14%', '50.00%', 'scale=laptop', 'scale=paper', 'val loss'):
     assert text in page.texts
   assert (tmp_path / 'out' / 'figures' / 'search_compared.png').exists()
+
+
+def test_report_of_several_seeds(tmp_path):
+  folder = made_run.write_seeds(tmp_path / 'run', together=(1, 2), alone=(3,))
+  path = plots.report(folder)
+  page = Page(path)
+  of_each = [
+    f'{title} of seed {seed}' for seed in (1, 2, 3) for title in ('Cells', 'Mixing weights')
+  ]
+  assert headings(path) == [
+    *('Result', 'Search over time', *of_each),
+    *('What the search was shown', 'Config', 'Environment'),
+  ]
+  for text in (
+    '20.00% ± 10.00%',
+    '30.00%',
+    'seed 3',
+    'darts on noise, scale laptop, seeds 1, 2, 3',
+  ):
+    assert text in page.texts
+  assert (folder / 'figures' / 'cell_seed_2_normal.svg').exists()
+  assert (folder / 'figures' / 'weights_seed_2_reduce.png').exists()
+
+
+def test_seeds_of_a_run_are_compared_as_runs(tmp_path):
+  seeds = made_run.write_seeds(tmp_path / 'seeds', together=(1, 2), alone=(3,))
+  other = made_run.write(tmp_path / 'other', scale='paper')
+  page = Page(plots.compare([seeds, other], tmp_path / 'out'))
+  for text in ('4 runs of 2 configurations', '20.00% ± 10.00%', '50.00%'):
+    assert text in page.texts
+
+
+def test_report_shows_what_a_generator_makes(tmp_path):
+  folder = made_run.write(tmp_path / 'run')
+  (folder / 'samples').mkdir()
+  Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(folder / 'samples' / '000002.png')
+  assert 'What the generator makes' in headings(plots.report(folder))
+  assert (folder / 'figures' / 'generated.png').exists()
 
 
 def test_curves_of_a_group_are_mean_and_deviation_at_shared_steps(tmp_path):

@@ -5,6 +5,7 @@ import json
 import made_run
 import numpy as np
 import pytest
+from PIL import Image
 
 from unrealnas_jax import genotype, runs
 
@@ -53,6 +54,28 @@ def test_weights_of_a_stage_with_other_operations_are_left_out(tmp_path):
   (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
   weights = runs.read(folder).weights
   assert [list(weights[kind][0]) for kind in ('normal', 'reduce')] == [[2, 3], [1, 3]]
+
+
+def test_seeds_have_what_was_told_of_each(tmp_path):
+  folder = made_run.write_seeds(tmp_path / 'run', together=(1, 2), alone=(3,))
+  found = runs.read_seeds(folder)
+  assert [run.config['seed'] for run in found] == [1, 2, 3]
+  for run, skips in zip(found, ([10] * 3, [20] * 3, [1, 2, 3]), strict=True):
+    assert list(run.series['search']['normal_skips'][1]) == skips
+    assert run.weights['normal'][1].shape == (3, 14, 8)
+    assert len(run.samples[0]) == 5
+  (folder / 'seed_2' / 'config.json').unlink()  # it has not ended
+  assert [run.config['seed'] for run in runs.read_seeds(folder)] == [1, 3]
+  assert runs.read_seeds(folder / 'seed_1') == []
+
+
+def test_the_newest_sheet_of_a_generator(tmp_path):
+  folder = made_run.write(tmp_path / 'run')
+  assert runs.read(folder).sheet is None
+  (folder / 'samples').mkdir()
+  for step in (250, 500, 1000):
+    Image.fromarray(np.full((2, 3), step % 256, np.uint8)).save(folder / f'samples/{step:06d}.png')
+  np.testing.assert_array_equal(runs.read(folder).sheet, np.full((2, 3), 1000 % 256))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from unrealnas_jax import runs, tables
   ('name', 'value', 'text'),
   [
     ('test_accuracy', 0.98765, '98.77%'),
-    ('mean_auc', 0.5, '50.00%'),
+    ('test_auc', 0.98765, '0.9877'),
     ('parameters', 3169414, '3,169,414'),
     ('search_seconds', 12.34, '12.3 s'),
     ('retrain_seconds', 90061, '1 day, 1:01:01'),
@@ -18,7 +18,7 @@ from unrealnas_jax import runs, tables
     ('multiply_adds', 12345.6, '12,346'),
     ('test_accuracy', None, 'None'),
     ('ok', True, 'True'),
-    ('class_auc', [0.5, 0.25], '50.00%, 25.00%'),
+    ('class_accuracy', [0.5, 0.25], '50.00%, 25.00%'),
     ('genotype', 'Genotype()', 'Genotype()'),
   ],
 )
@@ -55,16 +55,16 @@ def test_what_a_run_lacks_is_left_empty(tmp_path):
   found[1].result.clear()
   found[1].result['auc'] = 0.5
   head, rows = tables.compare(tables.group(found))
-  assert head == ['scale', 'runs', 'test accuracy', 'parameters', 'auc']
-  assert rows == [['laptop', '1', '50.00%', '1,000', ''], ['paper', '1', '', '', '50.00%']]
+  assert head == ['scale', 'runs', 'AUC', 'test accuracy', 'parameters']
+  assert rows == [['laptop', '1', '', '50.00%', '1,000'], ['paper', '1', '0.5', '', '']]
 
 
 def test_tables_within_results_are_rows_of_their_own(tmp_path):
   folder = made_run.write(tmp_path / 'run')
   (folder / 'result.json').write_text('{"nasbench201_cifar10": {"rank": 1234, "cells": 15625}}')
   assert tables.results(runs.read(folder)) == [
-    ('nasbench201 cifar10: cells', '15,625'),
     ('nasbench201 cifar10: rank', '1,234'),
+    ('nasbench201 cifar10: cells', '15,625'),
   ]
 
 
@@ -96,3 +96,16 @@ def test_one_configuration_needs_no_settings(tmp_path):
   groups = tables.group([run(tmp_path, 'a', seed=1), run(tmp_path, 'b', seed=2)])
   assert [group.label for group in groups] == ['all runs']
   assert tables.compare(groups)[0][0] == 'runs'
+
+
+def test_each_seed_has_a_column(tmp_path):
+  found = [run(tmp_path, 'a', seed=1, accuracy=0.5), run(tmp_path, 'b', seed=3, accuracy=0.6)]
+  found[1].result['search_steps'] = 7
+  assert tables.seeds(found) == (
+    ['', 'all', 'seed 1', 'seed 3'],
+    [
+      ['test accuracy', '55.00% ± 7.07%', '50.00%', '60.00%'],
+      ['parameters', '2,000 ± 1,414', '1,000', '3,000'],
+      ['search steps', '7', '', '7'],
+    ],
+  )

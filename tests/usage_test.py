@@ -23,7 +23,7 @@ def test_help_tells_flags_and_configs(flag, capsys, calls):
   for name in ('workdir=...', 'dry_run', 'distributed'):
     assert f'\n  --{name}: ' in out
   for path in (ROOT / 'configs').glob('*.py'):
-    assert (f'  configs/{path.name}: ' in out) == (path.stem != 'default')
+    assert (f'  configs/{path.name}: ' in out) == (path.stem not in ('default', 'datasets'))
   assert '--config.seed' not in out
   assert max(map(len, out.splitlines())) <= 100
   assert calls == []

@@ -4,7 +4,7 @@ import datetime
 
 import jax
 
-from unrealnas_jax import analysis, cost, generator, retrain, search, stages, timing
+from unrealnas_jax import analysis, cost, generator, retrain, search, seeds, stages, timing
 from unrealnas_jax.config import to_json
 from unrealnas_jax.data import SOURCES, real
 from unrealnas_jax.methods import paths
@@ -17,7 +17,7 @@ def describe(config, dataset, genotype):
 
   In place of the search stands the training of a generator where the config has one.
   Of a search in stages each is told as if all operations were left, of an analysis that of its
-  first cell on each source.
+  first cell on each source, of several seeds the first search and retraining.
   dataset: the real images, None for a run without any. genotype: that of config.genotype, None to
   search for one, where a random cell stands for the one that would be found; of an analysis its
   cells.
@@ -34,9 +34,11 @@ def describe(config, dataset, genotype):
     seen = dataset and dataset._replace(test=None)
     for number, stage in enumerate(stages.configs(config)):
       found = search.prepare(stage, seen, number, stages.phases(config)[number])
-      yield _search(stage, found)
+      yield _search(stage, found, seen)
     of_cell = 'of a random cell; the one that is found may be larger or smaller'
     genotype = _random_cell(found)
+  if config.seeds:
+    of_cell += f'; one of {len(config.seeds)}, each with a seed'
   if config.retrain.epochs:
     source = real.make(config, dataset)
     yield _retraining(config, retrain.prepare(config, genotype, source), source, of_cell)
@@ -55,10 +57,15 @@ def _random_cell(found):
   return space.decode(paths.one_hot(space, paths.sample(found.key, space)))
 
 
-def _search(config, found):
+def _search(config, found, dataset):
   params, _ = jax.eval_shape(found.net.init, found.key)
-  size = f'{cost.parameters(params):,} parameters in the supernet'
-  return _phase(config.search, found.key, found.plan, size)
+  size, key, plan = f'{cost.parameters(params):,} parameters in the supernet', found.key, found.plan
+  groups = seeds.groups(config)
+  if groups:
+    size += f'; {len(config.seeds)} seeds, of which one program searches {len(groups[0])}'
+  if groups and len(groups[0]) > 1:
+    key, plan, _ = search.prepare_together(groups[0], dataset)
+  return _phase(config.search, key, plan, size)
 
 
 def _generator(config, dataset):

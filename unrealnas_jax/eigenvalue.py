@@ -35,9 +35,12 @@ def sharp_since(values, hp):
   """Which of the values so far the architecture is taken of, an index; None to go on.
 
   values: eigenvalues, one a measure. hp: config.method.eigenvalue. The search has gone too far once
-  their average over hp.window measures is hp.factor times that of hp.back measures before.
+  the average of their magnitudes over hp.window measures is hp.factor times that of hp.back
+  measures before.
   """
-  averages = [np.mean(values[max(n - hp.window + 1, 0) : n + 1]) for n in range(len(values))]
+  # Early in a search the dominant one is often negative, and then any change would be growth.
+  sizes = np.abs(values)
+  averages = [np.mean(sizes[max(n - hp.window + 1, 0) : n + 1]) for n in range(len(sizes))]
   for now in range(max(hp.first, hp.back), len(values)):
     if averages[now] > hp.factor * averages[now - hp.back]:
       return now - hp.back

@@ -18,6 +18,7 @@ STYLE = {
   'axes.titlesize': 9,
   'axes.facecolor': 'none',
   'axes.grid': True,
+  'axes.formatter.useoffset': False,
   'axes.prop_cycle': matplotlib.cycler(color=COLOURS),
   'axes.spines.top': False,
   'axes.spines.right': False,
@@ -69,6 +70,7 @@ def curves(panels, shared=False):
         _curve(axes, label, COLOURS[number % len(COLOURS)], *curve)
       axes.set_title(title, loc='left')
       axes.set_xlabel('step')
+      axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
       if any(named) and not shared:
         axes.legend(loc='lower right', bbox_to_anchor=(1, 0.98), ncols=len(named), **LEGEND)
     for axes in grid[len(panels) :]:
@@ -152,6 +154,15 @@ def examples(images, labels):
       axes.imshow(image, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
       if np.size(label) <= 20:
         axes.set_title(' '.join(f'{value:g}' for value in np.ravel(label)), pad=2)
+  return figure
+
+
+def picture(pixels):
+  """A Figure that is nothing but pixels, uint8 [H, W] or [H, W, 3]."""
+  figure = Figure((pixels.shape[1] / 96, pixels.shape[0] / 96))
+  axes = figure.add_axes((0, 0, 1, 1))
+  axes.axis('off')
+  axes.imshow(pixels, cmap='gray', vmin=0, vmax=255, interpolation='nearest', aspect='auto')
   return figure
 
 

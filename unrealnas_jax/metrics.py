@@ -190,11 +190,13 @@ def _lines(steps, phase, every):
   for step in steps:
     yield step
     done, now = min(step + steps.step, steps.stop), time.monotonic()
-    if now - shown_at < every and done < steps.stop:
+    seconds, first = now - shown_at, step == steps.start
+    if not first and seconds < every and done < steps.stop:
       continue
-    rate = (done - shown) / max(now - shown_at, 1e-9)
+    rate = (done - shown) / max(seconds, 1e-9)
     left = datetime.timedelta(seconds=round((steps.stop - done) / rate))
+    # The first call is mostly tracing and compilation, which says nothing of the others.
+    speed = f'begun in {seconds:.1f} s' if first else f'{rate:.3g} steps/s, {left} left'
     percent = 100 * done // steps.stop
-    text = f'{phase}: step {done} of {steps.stop} ({percent} %), {rate:.3g} steps/s, {left} left'
-    logging.info('%s', text)
+    logging.info('%s: step %d of %d (%d %%), %s', phase, done, steps.stop, percent, speed)
     shown, shown_at = done, now

@@ -45,14 +45,9 @@ def report(workdir):
 
   Raises ValueError: the folder is no workdir, or a file in it cannot be read.
   """
-  run = runs.read(workdir)
+  run, seeds = runs.read(workdir), runs.read_seeds(workdir)
   sections = [
-    _section('Result', table=(['', ''], tables.results(run))),
-    *_analysis([tables.Group({}, [run])]),
-    *_cells(run),
-    _section('Mixing weights', _WEIGHTS, figures=_weights(run)),
-    *(_curves(phase, series) for phase, series in run.series.items() if not run.compared),
-    _section('What the search was shown', figures=_samples(run)),
+    *(_seeds(seeds) if seeds else _run(run)),
     _section('Config', table=(['', ''], list(run.config.items())), folded=True),
     _section('Environment', table=(['', ''], list(run.environment.items())), folded=True),
   ]
@@ -65,15 +60,14 @@ def compare(workdirs, out):
   Runs whose configs differ in the seed alone are one row and one curve, with their standard
   deviation. Raises ValueError as `report`.
   """
-  groups = tables.group([runs.read(workdir) for workdir in workdirs])
-  sections = [_section('Results', _COMPARISON, table=tables.compare(groups)), *_analysis(groups)]
-  together = (run for group in groups for run in group.runs if not run.compared)
-  phases = dict.fromkeys(phase for run in together for phase in run.series)
-  for phase in phases:
-    panels = _compared(groups, phase)
-    figure = {f'{phase}_compared': figures.curves(panels, shared=True)} if panels else {}
-    sections.append(_section(f'{phase.capitalize()} over time', _BANDS, figures=figure))
-  title = f'{len(workdirs)} runs of {len(groups)} configurations'
+  found = [run for path in workdirs for run in runs.read_seeds(path) or [runs.read(path)]]
+  groups = tables.group(found)
+  sections = [
+    _section('Results', _COMPARISON, table=tables.compare(groups)),
+    *_analysis(groups),
+    *_bands(groups),
+  ]
+  title = f'{_count(len(found), "run")} of {_count(len(groups), "configuration")}'
   return _write(epath.Path(out), title, ', '.join(map(str, workdirs)), sections)
 
 
@@ -88,6 +82,49 @@ _FACTS = (
   'of the training data was right for the first time; empty if never, and then left out of means.'
 )
 _BANDS = 'Mean over the runs of a configuration, in a band of one standard deviation each way.'
+_SEEDS = (
+  'Mean ± standard deviation over the seeds, then each of them. Of seeds that one program '
+  'searched, train and val losses and accuracies are known as their mean alone, without a band.'
+)
+_SHEET = 'Samples at the end of its training: a row for each class.'
+
+
+def _run(run):
+  yield _section('Result', table=(['', ''], tables.results(run)))
+  yield from _analysis([tables.Group({}, [run])])
+  yield from _cells(run)
+  yield _section('Mixing weights', _WEIGHTS, figures=_weights(run))
+  for phase, series in run.series.items():
+    if not run.compared:
+      yield _curves(phase, series)
+  yield _section('What the search was shown', figures=_samples(run))
+  yield _section('What the generator makes', _SHEET, figures=_sheet(run))
+
+
+def _seeds(each):
+  yield _section('Result', _SEEDS, table=tables.seeds(each))
+  yield from _bands(tables.group(each))
+  for run in each:
+    name = f'seed {run.config["seed"]}'
+    yield from _cells(run, name)
+    yield _section(f'Mixing weights of {name}', _WEIGHTS, figures=_weights(run, name))
+  yield _section('What the search was shown', figures=_samples(each[0]))
+
+
+def _bands(groups):
+  together = (run for group in groups for run in group.runs if not run.compared)
+  for phase in dict.fromkeys(phase for run in together for phase in run.series):
+    panels = _compared(groups, phase)
+    figure = {f'{phase}_compared': figures.curves(panels, shared=True)} if panels else {}
+    yield _section(f'{_words(phase)} over time', _BANDS, figures=figure)
+
+
+def _count(number, word):
+  return f'{number} {word}{"" if number == 1 else "s"}'
+
+
+def _words(phase):
+  return phase.replace('_', ' ').capitalize()
 
 
 def _section(title, text='', code='', table=None, figures=None, folded=False):
@@ -106,18 +143,22 @@ def _section(title, text='', code='', table=None, figures=None, folded=False):
 def _subtitle(run):
   config = run.config
   searched = f'{config.get("method.name")} on {config.get("source.name")}'
-  given = config.get('genotype') or config.get('analysis.genotypes')
-  work = f'genotype {given}' if given else searched
-  work = 'training of a generator' if config.get('generator.steps') else work
-  return f'{work}, scale {config.get("scale")}, seed {config.get("seed")}'
+  work = f'genotype {config["genotype"]}' if config.get('genotype') else searched
+  if config.get('generator.steps'):
+    work = 'training of a generator'
+  if config.get('analysis.genotypes'):
+    work = f'analysis of {config["analysis.genotypes"].replace(",", ", ")}'
+  seeds = config.get('seeds') or [config.get('seed')]
+  named = f'seed{"s" if len(seeds) > 1 else ""} {", ".join(map(str, seeds))}'
+  return f'{work}, scale {config.get("scale")}, {named}'
 
 
-def _cells(run):
-  for name, genotype in run.compared.items() or [('', run.genotype)]:
+def _cells(run, of=''):
+  for name, genotype in run.compared.items() or [(of, run.genotype)]:
     graphs = drawing.graphs(genotype).items() if genotype else ()
-    file = '_'.join(['cell', *filter(None, [name])])
-    drawn = {f'{file}_{kind}': drawing.draw_cell(graph) for kind, graph in graphs}
-    title, code = f'Cells of {name}' if name else 'Cells', genotype and genotypes.to_text(genotype)
+    drawn = {_file('cell', name, kind): drawing.draw_cell(graph) for kind, graph in graphs}
+    title = f'Cells of {name}' if name else 'Cells'
+    code = genotype and genotypes.to_text(genotype)
     yield _section(title, code=code, figures=drawn)
 
 
@@ -139,22 +180,30 @@ def _analysis(groups):
   yield _section('Analysis', _FACTS, table=tables.analysis(rows), figures=figure)
 
 
-def _weights(run):
+def _weights(run, of=''):
   space = SPACES.get(run.config.get('search.space'))
   return {
-    f'weights_{kind}': figures.weights(epochs, tables, space)
+    _file('weights', of, kind): figures.weights(epochs, tables, space)
     for kind, (epochs, tables) in run.weights.items()
   }
 
 
 def _curves(phase, series):
   return _section(
-    f'{phase.capitalize()} over time', figures={phase: figures.curves(figures.panels(series))}
+    f'{_words(phase)} over time', figures={phase: figures.curves(figures.panels(series))}
   )
+
+
+def _file(*words):
+  return '_'.join(filter(None, words)).replace(' ', '_')
 
 
 def _samples(run):
   return {'samples': figures.examples(*run.samples)} if run.samples else {}
+
+
+def _sheet(run):
+  return {} if run.sheet is None else {'generated': figures.picture(run.sheet)}
 
 
 def _compared(groups, phase):

@@ -22,7 +22,7 @@ class Run(NamedTuple):
   series: phase -> name -> (steps [N], values [N], NaN where there is none).
   weights: kind of cell -> (epochs [T] from 1 on over all stages, mixing weights [T, E, O] at
     their ends).
-  samples: (images uint8, labels).
+  samples: (images uint8, labels). sheet: uint8 [H, W] or [H, W, 3], images of a trained generator.
   """
 
   name: str
@@ -34,6 +34,7 @@ class Run(NamedTuple):
   series: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
   weights: dict[str, tuple[np.ndarray, np.ndarray]]
   samples: tuple[np.ndarray, np.ndarray] | None
+  sheet: np.ndarray | None
 
 
 def read(workdir):
@@ -56,7 +57,31 @@ def read(workdir):
     series=_series(lines),
     weights=_weights(lines),
     samples=samples.read(workdir),
+    sheet=samples.read_sheet(workdir),
   )
+
+
+def read_seeds(workdir):
+  """The finished Runs of a run of several seeds, in their order; [] of any other.
+
+  Of seeds that one program searched, losses and the like are their mean, and what is measured at
+  the end of an epoch is each one's own. Raises ValueError as `read`.
+  """
+  folder = epath.Path(workdir)
+  seeds = _json(folder / 'config.json').get('seeds', ())
+  paths = {str(seed): folder / f'seed_{seed}' for seed in seeds}
+  found = {seed: read(path) for seed, path in paths.items() if (path / 'config.json').exists()}
+  for together in folder.glob('seeds_*'):
+    lines = _lines(together / 'metrics.jsonl')
+    for number, seed in enumerate(together.name.split('_')[1:]):
+      if seed in found:
+        own = [line | line.get('each', {number: {}})[number] for line in lines]
+        found[seed] = found[seed]._replace(
+          series=_series(own) | found[seed].series,
+          weights=_weights(own),
+          samples=samples.read(together),
+        )
+  return list(found.values())
 
 
 def read_genotypes(path):

@@ -7,6 +7,7 @@ import math
 import jax
 import numpy as np
 from etils import epath
+from PIL import Image
 
 from unrealnas_jax import metrics, parallel
 from unrealnas_jax.data.source import show
@@ -50,6 +51,12 @@ def picture(images):
   side = math.isqrt(tiles)
   rows = images.reshape(count, side, side, height, width, channels).swapaxes(2, 3)
   return rows.reshape(count, side * height, side * width, channels)
+
+
+def read_sheet(workdir):
+  """The newest sheet that a generator's training has left, uint8 [H, W] or [H, W, 3]; or None."""
+  paths = sorted((epath.Path(workdir) / 'samples').glob('*.png'))
+  return np.asarray(Image.open(io.BytesIO(paths[-1].read_bytes()))) if paths else None
 
 
 def stretch(images):

@@ -78,9 +78,7 @@ def run_together(configs, dataset, workdir):
 
   Of what `run` writes all but genotype.json. Seconds are those of all together.
   """
-  searches = [prepare(config, dataset) for config in configs]
-  keys = jnp.stack([search.key for search in searches])
-  plan = seeds.together([search.plan for search in searches], searches[0].step)
+  keys, plan, searches = prepare_together(configs, dataset)
   samples.write(workdir, _data_key(searches[0].key), searches[0].source)
   states, seconds = loop.run(plan, keys, configs[0], workdir)
   found = []
@@ -89,6 +87,14 @@ def run_together(configs, dataset, workdir):
     logging.info('Found with seed %d: %s', config.seed, genotypes.to_text(genotype))
     found.append((genotype, {'search_seconds': seconds, 'search_steps': plan.steps}))
   return found
+
+
+def prepare_together(configs, dataset):
+  """(keys [N], Plan of one program, the N Searches) of configs that differ in their seed alone."""
+  searches = [prepare(config, dataset) for config in configs]
+  keys = jnp.stack([search.key for search in searches])
+  plan = seeds.together([search.plan for search in searches], searches[0].step)
+  return keys, plan, searches
 
 
 def prepare(config, dataset, number=0, phase='search', weights=None, plain=False):

@@ -1,12 +1,13 @@
 """Results as text: one run's, and several runs' as mean and standard deviation over seeds."""
 
 import datetime
+import re
 import statistics
 from typing import NamedTuple
 
 from unrealnas_jax.runs import Run, is_number
 
-FRACTIONS = ('accuracy', 'auc')  # words in the names of what is shown in percent
+TESTED = ('accuracy', 'auc', 'rank', 'regret')  # words in the names of what stands first
 
 
 class Group(NamedTuple):
@@ -26,9 +27,10 @@ class Group(NamedTuple):
 def results(run):
   """[(name, text)] of what a run's result.json says, what was tested first.
 
-  Without the genotype, which is drawn, and an analysis, which is a table of its own.
+  Without the genotype, which is drawn, an analysis, which is a table of its own, and the scale,
+  which the config tells.
   """
-  names = run.result.keys() - {'genotype', 'analysis'}
+  names = run.result.keys() - {'genotype', 'analysis', 'scale'}
   names = sorted(names, key=_tested_first)
   return [(_words(name), show(name, run.result[name])) for name in names]
 
@@ -79,13 +81,7 @@ def group(runs):
 
 def compare(groups):
   """(head, rows) of a table with a row for each Group: settings, runs, mean and deviation."""
-  numbers = dict.fromkeys(
-    name
-    for group in groups
-    for run in group.runs
-    for name, value in run.result.items()
-    if is_number(value)
-  )
+  numbers = _numbers(run for group in groups for run in group.runs)
   settings = list(groups[0].settings)
   head = [*settings, 'runs', *(_words(name) for name in numbers)]
   rows = [
@@ -96,6 +92,17 @@ def compare(groups):
     ]
     for group in groups
   ]
+  return head, rows
+
+
+def seeds(runs):
+  """(head, rows) of a table with a row for each number in the results of runs of one config."""
+  head = ['', 'all', *(f'seed {run.config["seed"]}' for run in runs)]
+  rows = []
+  for name in _numbers(runs):
+    values = [run.result.get(name) for run in runs]
+    shown = [show(name, value) if is_number(value) else '' for value in values]
+    rows.append([_words(name), _spread(name, values), *shown])
   return head, rows
 
 
@@ -111,9 +118,14 @@ def show(name, value):
     return str(value)
   if name.endswith('_seconds'):
     return f'{value:.1f} s' if value < 100 else str(datetime.timedelta(seconds=round(value)))
-  if _is_fraction(name) and abs(value) <= 1:
+  if 'accuracy' in name and abs(value) <= 1:
     return f'{value:.2%}'
   return f'{value:,.0f}' if isinstance(value, int) or abs(value) >= 1000 else f'{value:.4g}'
+
+
+def _numbers(runs):
+  names = {name for run in runs for name, value in run.result.items() if is_number(value)}
+  return sorted(names, key=_tested_first)
 
 
 def _spread(name, values):
@@ -121,16 +133,13 @@ def _spread(name, values):
   if not values:
     return ''
   mean = show(name, statistics.mean(values))
-  return mean if len(values) < 2 else f'{mean} ± {show(name, statistics.stdev(values))}'
+  return mean if len({*values}) < 2 else f'{mean} ± {show(name, statistics.stdev(values))}'
 
 
 def _tested_first(name):
-  return not _is_fraction(name), name
-
-
-def _is_fraction(name):
-  return any(word in name for word in FRACTIONS)
+  return not any(word in name for word in TESTED), name
 
 
 def _words(name):
-  return name.replace('_seconds', '_time').replace('_', ' ').replace('.', ': ')
+  name = name.replace('_seconds', '_time').replace('_', ' ').replace('.', ': ')
+  return re.sub(r'\bauc\b', 'AUC', name)

@@ -42,8 +42,10 @@ def _flags(values):
 def _configs():
   """(path, first line of its docstring) of the configs beside the package."""
   for path in sorted(CONFIGS.glob('*.py')):
-    if path.stem != 'default':
-      about = ast.get_docstring(ast.parse(path.read_text())) or ''
+    tree = ast.parse(path.read_text())
+    makes = any(getattr(node, 'name', '') == 'get_config' for node in tree.body)
+    if makes and path.stem != 'default':
+      about = ast.get_docstring(tree) or ''
       yield f'configs/{path.name}', about.split('\n')[0]
 
 

@@ -110,6 +110,7 @@ def differences(whole, other):
 def trial(kills, seed, folder, cache=None):
   """Kills and compares below a folder; what is printed of it."""
   draws, began = random.Random(seed), time.monotonic()
+  folder.mkdir(parents=True, exist_ok=True)
   cache, images = cache or folder / 'cache', programs.write_images(folder)
   run_whole(folder / 'compiled', cache, images)  # so that the next is as quick as the others
   usual = run_whole(folder / 'whole', cache, images)
@@ -147,7 +148,9 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--kills', type=int, default=5)
   parser.add_argument('--seed', type=int, default=0)
-  parser.add_argument('--folder', type=pathlib.Path, help='an empty one; default: a temporary one')
+  parser.add_argument(
+    '--folder', type=pathlib.Path, help='a new or empty one; default: a temporary one'
+  )
   args = parser.parse_args()
   with tempfile.TemporaryDirectory() as temporary:
     report = trial(args.kills, args.seed, args.folder or pathlib.Path(temporary))
