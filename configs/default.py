@@ -124,6 +124,14 @@ def paper():
   # Most identities that the normal cell ends with, the weakest being struck out first; 8 = no limit
   # (not for rlnas and random)
   method.max_skips = 8
+  # How the cell is read off the trained supernet: alphas (what the method has learned), or
+  # perturbation (what the supernet loses without an operation; not for gdas, rlnas and random)
+  method.selection = 'alphas'
+  method.perturbation = ConfigDict()  # DARTS-PT
+  # epochs of tuning between two decisions, of which there are 17 (NAS-Bench-201: 6); 0 = no tuning
+  method.perturbation.finetune_epochs = 5
+  # what shows a loss: accuracy, as officially, or loss, where labels mean nothing
+  method.perturbation.criterion = 'accuracy'
   # DARTS-ES: the search ends where the dominant eigenvalue of the architecture's Hessian has grown.
   method.eigenvalue = ConfigDict()
   method.eigenvalue.every = 0  # measured after so many epochs, each time; 0 = never

@@ -33,7 +33,7 @@ ORDER = (
   'state optimizers angle evolution eigenvalue torch_weights',
   'methods',
   'loop samples timing watch',
-  'seeds',
+  'seeds perturbation',
   'search retrain',
   'generator',
   'rules phases',

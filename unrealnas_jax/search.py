@@ -19,6 +19,7 @@ from unrealnas_jax import (
   metrics,
   optimizers,
   parallel,
+  perturbation,
   samples,
   seeds,
   stages,
@@ -64,12 +65,18 @@ def run(config, dataset, workdir):
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
     seconds, steps = seconds + spent, steps + search.plan.steps
+  facts = {'search_seconds': seconds, 'search_steps': steps}
+  if not search.method.SPARSE:
+    facts['selection'] = stage.method.selection
+  if stage.method.selection == 'perturbation':
+    search = prepare_selection(search, lambda: state, stage, dataset)
+    state, spent = loop.run(search.plan, search.key, stage, workdir)
+    facts |= {'selection_seconds': spent, 'selection_steps': search.plan.steps}
   genotype, chosen = _decode(search, state, stage, workdir)
   if parallel.is_primary():
     metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
-  facts = {'search_seconds': seconds, 'search_steps': steps, **chosen}
-  return genotype, facts | _ladder(search.net.space, weights, stage)
+  return genotype, facts | chosen | _ladder(search.net.space, weights, stage)
 
 
 def run_together(configs, dataset, workdir):
@@ -119,6 +126,38 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
   return Search(key, plan, net, method, source, phase, step)
 
 
+def prepare_selection(search, last_state, config, dataset):
+  """The Search that goes on with an ended one by perturbation; nothing is computed yet.
+
+  last_state: () -> that of the search; config, dataset: those that `prepare` had.
+  """
+  config, source = perturbation.tuning(config, search.net.space), search.source
+  # What is left out is not computed any more.
+  net = make_net(config, source, sparse=True)._replace(kept=search.net.kept)
+  halves = data.make_halves(config, source.examples, dataset)
+  method = perturbation.of(search.method)
+  epoch_steps, offset = search.plan.epoch_steps, search.plan.steps
+  tx = make_optimizers(config, epoch_steps)._replace(steps=offset)
+  data_key = _data_key(search.key)
+  step = make_step(config, source, net, method, tx)
+  plan = search.plan._replace(
+    phase='selection',
+    steps=config.search.epochs * epoch_steps,
+    init=lambda: perturbation.begin(last_state(), net.space, tx),
+    step=parallel.pmap_step(step),
+    batches=lambda steps: search.plan.batches(range(steps.start + offset, steps.stop + offset)),
+    learning_rate=optimizers.learning_rate(config.search, epoch_steps),
+    end_of_epoch=watch.end_of_epoch(
+      config, (_params_key(search.key), data_key), source, net, method, halves[1], epoch_steps
+    ),
+    enough=loop.never,
+    before_epoch=perturbation.before_epoch(
+      config, (jax.random.fold_in(search.key, 5), data_key), source, net, method, halves[1]
+    ),
+  )
+  return Search(search.key, plan, net, method, source, plan.phase, step)
+
+
 def _key(config, number):
   """The key of a stage."""
   key = jax.random.key(config.seed)
@@ -147,22 +186,22 @@ def _turning_point(epochs, config):
 
 def _ladder(space, weights, config):
   """For result.json the genotypes that a limit on identities has passed, if there is one."""
-  if config.method.max_skips == UNLIMITED_SKIPS:
+  if config.method.max_skips == UNLIMITED_SKIPS or config.method.selection != 'alphas':
     return {}
   ladder = alphas.skip_ladder(space, weights)
   texts = {len(space.skips(genotype)): genotypes.to_text(genotype) for genotype in ladder}
   return {'max_skips': config.method.max_skips, 'genotype_by_skips': texts}
 
 
-def make_net(config, source, weights=None, plain=False):
+def make_net(config, source, weights=None, plain=False, sparse=False):
   """The supernet of config.search for a source's images, averaging over devices.
 
   weights: of the stage before, if config.search.kept_ops leaves only the strongest operations
   """
-  return _make_net(config, source.classes, source.shape[-1], weights, plain)
+  return _make_net(config, source.classes, source.shape[-1], weights, plain, sparse)
 
 
-def _make_net(config, classes, image_channels, weights=None, plain=False):
+def _make_net(config, classes, image_channels, weights=None, plain=False, sparse=False):
   count, method = config.search.kept_ops, METHODS[config.method.name]
   kept = alphas.strongest(weights, count) if count and weights else None
   net = supernet.make(
@@ -178,7 +217,7 @@ def _make_net(config, classes, image_channels, weights=None, plain=False):
       plain=plain,
       affine=config.search.affine,
       partial=config.search.partial_channels,
-      sparse=method.SPARSE or kept is not None,
+      sparse=sparse or method.SPARSE or kept is not None,
       skip_dropout=config.method.skip_dropout > 0,
     )
   )
@@ -248,14 +287,17 @@ def restore_genotype(workdir, config):
   config: of that run. Neither its data is read nor its workdir changed.
   Raises ValueError: it has no checkpoint of a search, or they are at fault.
   """
-  genotype = weights = None
-  for number, stage in enumerate(stages.configs(config)):
-    phase = stages.phases(config)[number]
-    restored = _restore_stage(workdir, stage, number, phase, weights)
+  genotype, weights = None, {}
+  parts = [*zip(stages.phases(config), enumerate(stages.configs(config)), strict=True)]
+  number, last = parts[-1][1]
+  if last.method.selection == 'perturbation':
+    parts.append(('selection', (number, last)))
+  for phase, (number, stage) in parts:
+    restored = _restore_stage(workdir, stage, number, phase, weights.get(number - 1))
     if restored is None:
       break
     search, step, state = restored
-    weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
+    weights[number] = search.method.weights(state.arch, net=search.net, hp=stage.method)
     logging.info('The genotype is that of step %d of the %s in %s', step, phase, workdir)
     genotype, _ = _decode(search, state, stage, workdir)
   if genotype is None:
@@ -275,9 +317,13 @@ def _restore_stage(workdir, config, number, phase, weights):
     nonlocal net
     net = _make_net(config, classifier.shape[0], stem.shape[2], weights)
     tx = make_optimizers(config, epoch_steps=1)
-    return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
+    init = functools.partial(init_state, key, config, net, method, tx)
+    if phase == 'selection':
+      return jax.eval_shape(lambda: perturbation.begin(init(), net.space, tx))
+    return jax.eval_shape(init)
 
   restored = checkpoint.read_newest(workdir, phase, make_like)
+  method = perturbation.of(method) if phase == 'selection' else method
   return restored and (Search(key, None, net, method, None, phase, None), *restored)
 
 
