@@ -189,6 +189,10 @@ def paper():
   search.cells = 8
   search.partial_channels = 1  # one part in so many of the channels is searched, the rest pass by
   search.kept_ops = 0  # in a later stage: candidates left to each edge by the one before; 0 = all
+  # Most parameters, and multiply-adds for one image, of the network that `retrain` makes of the
+  # found cell, without its auxiliary head; 0 = no limit
+  search.max_parameters = 0
+  search.max_multiply_adds = 0  # such as 600_000_000
   search.affine = False  # norms have a learned scale and bias, each edge its own
   search.stem = 'cifar'  # as retrain.stem
   search.batch = 64  # images a step over all devices, which must divide it

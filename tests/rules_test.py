@@ -108,6 +108,8 @@ WRONG = [
   ('search.partial_channels', 3, 'a divisor of search.channels = 8'),
   ('search.kept_ops', -1, 'at least 0'),
   ('search.kept_ops', 5, '0 without stages'),
+  ('search.max_parameters', -1, 'at least 0'),
+  ('search.max_multiply_adds', 6e8, 'a whole number'),
   ('search.affine', 1, 'True or False'),
   ('search.epochs', 0, "0 with method.name = 'random'"),
   ('search.stem', 'mnist', 'cifar, imagenet'),

@@ -1,5 +1,6 @@
 """What keys of a config must be together: (config, devices, dataset or None) -> problems."""
 
+import math
 import os
 
 from unrealnas_jax import given_genotype, stages, tabular
@@ -237,6 +238,24 @@ def _check_selection(config, devices, dataset):
     )
 
 
+def _check_limits(config, devices, dataset):
+  if 'search' not in phases(config) or needs_images(config) and dataset is None:
+    return
+  if not config.search.max_parameters and not config.search.max_multiply_adds:
+    return
+  from unrealnas_jax import data, limits
+  from unrealnas_jax.methods import paths
+  from unrealnas_jax.spaces import SPACES
+
+  space, name = SPACES[config.search.space], config.method.name
+  draws = name == 'random' or name == 'rlnas' and math.isinf(paths.number_of_cells(space))
+  try:
+    images = dataset or data.make_source(config, None)
+  except ValueError:
+    return  # told by _check_generator
+  yield from limits.problems(config, space, images, draws)
+
+
 def _check_partial(config, devices, dataset):
   parts, channels = config.search.partial_channels, config.search.channels
   if 'search' in phases(config) and channels % parts:
@@ -332,6 +351,7 @@ CHECKS = (
   _check_epochs,
   _check_method,
   _check_selection,
+  _check_limits,
   _check_partial,
   _check_network,
   _check_nasbench201,

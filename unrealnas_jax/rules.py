@@ -138,6 +138,8 @@ RULES = {
   'search.cells': _whole(1, 1000),
   'search.partial_channels': _whole(1),
   'search.kept_ops': _whole(0),
+  'search.max_parameters': _whole(0),
+  'search.max_multiply_adds': _whole(0),
   'search.affine': _SWITCH,
   'search.stem': Rule(str, 'the name of a stem'),
   'search.batch': _whole(1, 10**6),

@@ -15,6 +15,7 @@ from unrealnas_jax import (
   checkpoint,
   data,
   eigenvalue,
+  limits,
   loop,
   metrics,
   optimizers,
@@ -76,6 +77,7 @@ def run(config, dataset, workdir):
   if parallel.is_primary():
     metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
+  facts |= limits.facts(config, genotype, dataset or search.source)
   return genotype, facts | chosen | _ladder(search.net.space, weights, stage)
 
 
@@ -93,7 +95,9 @@ def run_together(configs, dataset, workdir):
   for number, (search, config) in enumerate(zip(searches, configs, strict=True)):
     genotype, _ = _decode(search, seeds.row(states, number), config, workdir)
     logging.info('Found with seed %d: %s', config.seed, genotypes.to_text(genotype))
-    found.append((genotype, {'search_seconds': seconds, 'search_steps': plan.steps}))
+    facts = {'search_seconds': seconds, 'search_steps': plan.steps}
+    facts |= limits.facts(config, genotype, dataset or search.source)
+    found.append((genotype, facts))
   return found
 
 
@@ -105,6 +109,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
   """
   source, hp = data.make_source(config, dataset), config.search
   net, method = make_net(config, source, weights, plain), METHODS[config.method.name]
+  net = net._replace(space=limits.within(config, net.space, dataset or source))
   halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
   tx, key = make_optimizers(config, epoch_steps), _key(config, number)
@@ -133,7 +138,8 @@ def prepare_selection(search, last_state, config, dataset):
   """
   config, source = perturbation.tuning(config, search.net.space), search.source
   # What is left out is not computed any more.
-  net = make_net(config, source, sparse=True)._replace(kept=search.net.kept)
+  net = make_net(config, source, sparse=True)
+  net = net._replace(space=search.net.space, kept=search.net.kept)
   halves = data.make_halves(config, source.examples, dataset)
   method = perturbation.of(search.method)
   epoch_steps, offset = search.plan.epoch_steps, search.plan.steps
@@ -186,7 +192,8 @@ def _turning_point(epochs, config):
 
 def _ladder(space, weights, config):
   """For result.json the genotypes that a limit on identities has passed, if there is one."""
-  if config.method.max_skips == UNLIMITED_SKIPS or config.method.selection != 'alphas':
+  otherwise = config.method.selection != 'alphas' or limits.of(config)
+  if config.method.max_skips == UNLIMITED_SKIPS or otherwise:
     return {}
   ladder = alphas.skip_ladder(space, weights)
   texts = {len(space.skips(genotype)): genotypes.to_text(genotype) for genotype in ladder}
@@ -285,8 +292,11 @@ def restore_genotype(workdir, config):
   """The genotype that the newest search checkpoint of an earlier run stands for.
 
   config: of that run. Neither its data is read nor its workdir changed.
+  With limits on the network, which depend on the data, it is that of the finished search.
   Raises ValueError: it has no checkpoint of a search, or they are at fault.
   """
+  if limits.of(config):
+    return _limited_genotype(workdir)
   genotype, weights = None, {}
   parts = [*zip(stages.phases(config), enumerate(stages.configs(config)), strict=True)]
   number, last = parts[-1][1]
@@ -303,6 +313,16 @@ def restore_genotype(workdir, config):
   if genotype is None:
     raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
   return genotype
+
+
+def _limited_genotype(workdir):
+  path = epath.Path(workdir) / 'genotype.json'
+  if not path.exists():
+    raise ValueError(
+      f'genotype={str(workdir)!r} has limits on the network, which hold at the end of its search; '
+      'allowed: the workdir of a finished search'
+    )
+  return genotypes.from_json(path.read_text(), str(path))
 
 
 def _restore_stage(workdir, config, number, phase, weights):
