@@ -14,7 +14,7 @@ import programs
 import pytest
 import quick_run
 
-from unrealnas_jax import checkpoint, given_genotype, loop, parallel, perturbation, search
+from unrealnas_jax import checkpoint, given_genotype, limits, loop, parallel, perturbation, search
 from unrealnas_jax import config as config_lib
 from unrealnas_jax.data.split import Dataset, Split
 from unrealnas_jax.methods import METHODS, darts
@@ -319,6 +319,23 @@ def test_what_a_limit_forbids_falls_back_on_the_alphas():
     *(('dil_conv_3x3', 0), ('dil_conv_3x3', 1)),
     *(('skip_connect', 0), ('dil_conv_3x3', 1)),
   )
+
+
+def test_limits_hold_for_what_perturbation_chooses(tmp_path, stand_ins):
+  """No more than the smallest cell has, so that no convolution is left."""
+  config = make_config(finetune_epochs=0)
+  config.search.max_parameters = int(limits._prices(config, SPACE, make_dataset()).fixed[0])
+  genotype, facts = search.run(config, make_dataset(), tmp_path)
+  assert {op for op, _ in genotype.reduce} <= {'avg_pool_3x3', 'skip_connect'}
+  assert 'dil_conv_3x3' not in {op for op, _ in genotype.normal}
+  assert facts['limits'] == {'max_parameters': config.search.max_parameters}
+  assert facts['parameters'] <= config.search.max_parameters
+  # What the data alone tells is not needed to know the genotype of a finished search.
+  (tmp_path / 'config.json').write_text(config_lib.to_json(config))
+  assert given_genotype.load_genotype(str(tmp_path)) == genotype
+  (tmp_path / 'genotype.json').unlink()
+  with pytest.raises(ValueError, match='allowed: the workdir of a finished search'):
+    given_genotype.load_genotype(str(tmp_path))
 
 
 def test_masked_weights_by_hand():

@@ -22,7 +22,7 @@ HP.arch_weight_decay = 0.0
 TX = optimizers.Optimizers(optax.sgd(0.1), optimizers.adam(HP), 5, 20, unrolled=optax.sgd(0.1))
 # How each method that mixes all operations is tried: on which space, with which supernet.
 TRIED = {
-  'darts': ('darts', {}),
+  'darts': ('nasbench201', {}),
   'pc_darts': ('nasbench201', {'channels': 4, 'partial': 2}),
   'pdarts': ('nasbench201', {'skip_dropout': True}),
   'drnas': ('nasbench201', {}),
