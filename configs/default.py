@@ -136,6 +136,14 @@ def paper():
   # Most identities that the normal cell ends with, the weakest being struck out first; 8 = no limit
   # (not for rlnas and random)
   method.max_skips = 8
+  # How the cell is read off the trained supernet: alphas (what the method has learned), or
+  # perturbation (what the supernet loses without an operation; not for gdas, rlnas and random)
+  method.selection = 'alphas'
+  method.perturbation = ConfigDict()  # DARTS-PT
+  # epochs of tuning between two decisions, of which there are 17 (NAS-Bench-201: 6); 0 = no tuning
+  method.perturbation.finetune_epochs = 5
+  # what shows a loss: accuracy, as officially, or loss, where labels mean nothing
+  method.perturbation.criterion = 'accuracy'
   # DARTS-ES: the search ends where the dominant eigenvalue of the architecture's Hessian has grown.
   method.eigenvalue = ConfigDict()
   method.eigenvalue.every = 0  # measured after so many epochs, each time; 0 = never
@@ -193,6 +201,10 @@ def paper():
   search.cells = 8
   search.partial_channels = 1  # one part in so many of the channels is searched, the rest pass by
   search.kept_ops = 0  # in a later stage: candidates left to each edge by the one before; 0 = all
+  # Most parameters, and multiply-adds for one image, of the network that `retrain` makes of the
+  # found cell, without its auxiliary head; 0 = no limit
+  search.max_parameters = 0
+  search.max_multiply_adds = 0  # such as 600_000_000
   search.affine = False  # norms have a learned scale and bias, each edge its own
   search.stem = 'cifar'  # as retrain.stem
   search.batch = 64  # images a step over all devices, which must divide it

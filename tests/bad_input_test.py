@@ -64,6 +64,7 @@ VALUES = [
   ('data.size', '-8', 'data.size = -8; allowed: a whole number from 0'),
 ]
 TOO_MANY = ['--coordinator=localhost:1', '--processes=2', '--process=2']
+PERTURBED = [f'--config={NOISE}', '--config.method.selection=perturbation']
 # What is given beside --workdir -> what the message must hold.
 BAD = [
   ([], '--config=FILE is missing'),
@@ -82,6 +83,9 @@ BAD = [
   ([f'--config={NOISE}', '--config.scale=paper'], '--config=FILE:SCALE chooses it'),
   ([f'--config={NOISE}', 'seed=3'], "'seed=3' is no flag"),
   ([f'--config={NOISE}', '--config.method.name=drats'], "method.name = 'drats'; allowed: darts"),
+  ([*PERTURBED, '--config.method.name=gdas'], "'alphas' with method.name = 'gdas', whose supernet"),
+  ([*PERTURBED, '--config.method.eigenvalue.every=1'], "0 with method.selection = 'perturbation'"),
+  ([*PERTURBED, '--config.seeds=(1,2)', '--config.seeds_together=2'], '1 with stages, method.eig'),
   ([f'--config={NOISE}', '--config.search.batch=30'], 'number of devices, 4'),
   ([f'--config={NOISE}', '--config.data.path=x.npz'], "data.path = 'x.npz'; no such file"),
   ([f'--config={NOISE}', '--config.genotype=DARTS_V9'], "genotype='DARTS_V9'"),

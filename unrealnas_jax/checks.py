@@ -1,5 +1,6 @@
 """What keys of a config must be together: (config, devices, dataset or None) -> problems."""
 
+import math
 import os
 
 from unrealnas_jax import given_genotype, stages, tabular
@@ -13,10 +14,12 @@ def check_stages(config):
     stages.configs(config)
   except ValueError as error:
     yield f'stages = {config.stages!r}; {error}; allowed: keys of configs/default.py'
-  if config.seeds_together > 1 and (config.stages or config.method.eigenvalue.every):
+  method = config.method
+  parting = config.stages or method.eigenvalue.every or method.selection == 'perturbation'
+  if config.seeds_together > 1 and parting:
     yield (
-      f'seeds_together = {config.seeds_together}; allowed: 1 with stages or '
-      'method.eigenvalue.every, where searches part'
+      f'seeds_together = {config.seeds_together}; allowed: 1 with stages, method.eigenvalue.every '
+      "or method.selection = 'perturbation', where searches part"
     )
   if config.search.kept_ops and not config.stages:
     yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
@@ -217,6 +220,43 @@ def _check_method(config, devices, dataset):
     yield f'search.kept_ops = {count}; allowed: 0 for all, or from 2 to {ops}'
 
 
+def _check_selection(config, devices, dataset):
+  from unrealnas_jax.methods import METHODS
+
+  method = config.method
+  if 'search' not in phases(config) or method.selection != 'perturbation':
+    return
+  if METHODS[method.name].SPARSE:
+    mixing = ', '.join(name for name in METHODS if not METHODS[name].SPARSE)
+    yield (
+      f"method.selection = 'perturbation'; allowed: 'alphas' with method.name = {method.name!r}, "
+      f'whose supernet is trained path by path, or method.name = {mixing}'
+    )
+  if method.eigenvalue.every:
+    yield (
+      f'method.eigenvalue.every = {method.eigenvalue.every}; allowed: 0 with method.selection = '
+      "'perturbation', which needs the supernet of the epoch that the cell would be taken of"
+    )
+
+
+def _check_limits(config, devices, dataset):
+  if 'search' not in phases(config) or needs_images(config) and dataset is None:
+    return
+  if not config.search.max_parameters and not config.search.max_multiply_adds:
+    return
+  from unrealnas_jax import data, limits
+  from unrealnas_jax.methods import paths
+  from unrealnas_jax.spaces import SPACES
+
+  space, name = SPACES[config.search.space], config.method.name
+  draws = name == 'random' or name == 'rlnas' and math.isinf(paths.number_of_cells(space))
+  try:
+    images = dataset or data.make_source(config, None)
+  except ValueError:
+    return  # told by _check_generator
+  yield from limits.problems(config, space, images, draws)
+
+
 def _check_partial(config, devices, dataset):
   parts, channels = config.search.partial_channels, config.search.channels
   if 'search' in phases(config) and channels % parts:
@@ -311,6 +351,8 @@ CHECKS = (
   _check_search_stem,
   _check_epochs,
   _check_method,
+  _check_selection,
+  _check_limits,
   _check_partial,
   _check_network,
   _check_nasbench201,

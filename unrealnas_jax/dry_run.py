@@ -35,6 +35,8 @@ def describe(config, dataset, genotype):
     for number, stage in enumerate(stages.configs(config)):
       found = search.prepare(stage, seen, number, stages.phases(config)[number])
       yield _search(stage, found, seen)
+    if stage.method.selection == 'perturbation':
+      yield _search(stage, search.prepare_selection(found, found.plan.init, stage, seen), seen)
     of_cell = 'of a random cell; the one that is found may be larger or smaller'
     genotype = _random_cell(found)
   if config.seeds:

@@ -10,7 +10,8 @@ import numpy as np
 def evolve(score, sample, genes, seed, hp):
   """The best cell met, [E].
 
-  score: codes [N, E] -> [N]; sample: number n -> n random codes [n, E].
+  score: codes [N, E] -> [N], minus infinity for cells that are rejected.
+  sample: number n -> n random codes [n, E], none of them to be rejected.
   genes: groups of the E columns; hp: config.method.evolution.
   """
   rng = np.random.default_rng(seed)
@@ -39,5 +40,6 @@ def evolve(score, sample, genes, seed, hp):
 
 def _best(score, codes, count):
   codes = np.unique(codes, axis=0)
-  order = np.argsort(-score(codes), kind='stable')
-  return codes[order[:count]]
+  scores = score(codes)
+  order = np.argsort(-scores, kind='stable')
+  return codes[order[:count][scores[order[:count]] > -np.inf]]

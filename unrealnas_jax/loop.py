@@ -19,6 +19,12 @@ def never(epochs):
   return False
 
 
+def unchanged(epoch, state):
+  """For a Plan that only steps."""
+  del epoch
+  return state
+
+
 class Plan(NamedTuple):
   """What a loop runs.
 
@@ -30,6 +36,7 @@ class Plan(NamedTuple):
   learning_rate: step, counted from 0 -> that of the weights.
   end_of_epoch: state -> {name: value}, written to metrics.jsonl once an epoch.
   enough: what was written at the end of each epoch so far -> whether to end before `steps`.
+  before_epoch: (epoch counted from 0, state) -> the state that its first step begins with.
   batch_axis: that of the examples in host batches, which devices share.
   """
 
@@ -43,6 +50,7 @@ class Plan(NamedTuple):
   learning_rate: Callable
   end_of_epoch: Callable
   enough: Callable = never
+  before_epoch: Callable = unchanged
   batch_axis: int = 1
 
 
@@ -72,6 +80,8 @@ def run(plan, key, config, workdir):
     steps = range(done, plan.steps, plan.per_call)
     calls = plan.batches(range(done, plan.steps))
     for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
+      if first % plan.epoch_steps == 0:
+        state = plan.before_epoch(first // plan.epoch_steps, state)
       batches = [parallel.shard(batch, plan.batch_axis) for batch in batches]
       state, values = plan.step(key, state, *batches)
       done = first + plan.per_call

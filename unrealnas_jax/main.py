@@ -43,6 +43,7 @@ SUMMARY = {
   'parameters': ('parameters', '{:,}'),
   'multiply_adds': ('multiply-adds', '{:,}'),
   'search_seconds': ('search', '{:.1f} s'),
+  'selection_seconds': ('selection', '{:.1f} s'),
   'retrain_seconds': ('retrain', '{:.1f} s'),
   'test_accuracy': ('test accuracy', '{:.2%}'),
   'test_auc': ('mean test AUC', '{:.4f}'),

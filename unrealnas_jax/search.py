@@ -15,10 +15,12 @@ from unrealnas_jax import (
   checkpoint,
   data,
   eigenvalue,
+  limits,
   loop,
   metrics,
   optimizers,
   parallel,
+  perturbation,
   samples,
   seeds,
   stages,
@@ -65,12 +67,19 @@ def run(config, dataset, workdir):
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
     seconds, steps = seconds + spent, steps + search.plan.steps
+  facts = {'search_seconds': seconds, 'search_steps': steps}
+  if not search.method.SPARSE:
+    facts['selection'] = stage.method.selection
+  if stage.method.selection == 'perturbation':
+    search = prepare_selection(search, lambda: state, stage, dataset)
+    state, spent = loop.run(search.plan, search.key, stage, workdir)
+    facts |= {'selection_seconds': spent, 'selection_steps': search.plan.steps}
   genotype, chosen = _decode(search, state, stage, workdir)
   if parallel.is_primary():
     metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
-  facts = {'search_seconds': seconds, 'search_steps': steps, **chosen}
-  return genotype, facts | _ladder(search.net.space, weights, stage)
+  facts |= limits.facts(config, genotype, dataset or search.source)
+  return genotype, facts | chosen | _ladder(search.net.space, weights, stage)
 
 
 def run_together(configs, dataset, workdir):
@@ -85,7 +94,9 @@ def run_together(configs, dataset, workdir):
   for number, (search, config) in enumerate(zip(searches, configs, strict=True)):
     genotype, _ = _decode(search, seeds.row(states, number), config, workdir)
     logging.info('Found with seed %d: %s', config.seed, genotypes.to_text(genotype))
-    found.append((genotype, {'search_seconds': seconds, 'search_steps': plan.steps}))
+    facts = {'search_seconds': seconds, 'search_steps': plan.steps}
+    facts |= limits.facts(config, genotype, dataset or search.source)
+    found.append((genotype, facts))
   return found
 
 
@@ -105,6 +116,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
   """
   source, hp = data.make_source(config, dataset), config.search
   net, method = make_net(config, source, weights, plain), METHODS[config.method.name]
+  net = net._replace(space=limits.within(config, net.space, dataset or source))
   halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
   tx, key = make_optimizers(config, epoch_steps), _key(config, number)
@@ -124,6 +136,39 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     enough=lambda epochs: _turning_point(epochs, config) is not None,
   )
   return Search(key, plan, net, method, source, phase, step)
+
+
+def prepare_selection(search, last_state, config, dataset):
+  """The Search that goes on with an ended one by perturbation; nothing is computed yet.
+
+  last_state: () -> that of the search; config, dataset: those that `prepare` had.
+  """
+  config, source = perturbation.tuning(config, search.net.space), search.source
+  # What is left out is not computed any more.
+  net = make_net(config, source, sparse=True)
+  net = net._replace(space=search.net.space, kept=search.net.kept)
+  halves = data.make_halves(config, source.examples, dataset)
+  method = perturbation.of(search.method)
+  epoch_steps, offset = search.plan.epoch_steps, search.plan.steps
+  tx = make_optimizers(config, epoch_steps)._replace(steps=offset)
+  data_key = _data_key(search.key)
+  step = make_step(config, source, net, method, tx)
+  plan = search.plan._replace(
+    phase='selection',
+    steps=config.search.epochs * epoch_steps,
+    init=lambda: perturbation.begin(last_state(), net.space, tx),
+    step=parallel.pmap_step(step),
+    batches=lambda steps: search.plan.batches(range(steps.start + offset, steps.stop + offset)),
+    learning_rate=optimizers.learning_rate(config.search, epoch_steps),
+    end_of_epoch=watch.end_of_epoch(
+      config, (_params_key(search.key), data_key), source, net, method, halves[1], epoch_steps
+    ),
+    enough=loop.never,
+    before_epoch=perturbation.before_epoch(
+      config, (jax.random.fold_in(search.key, 5), data_key), source, net, method, halves[1]
+    ),
+  )
+  return Search(search.key, plan, net, method, source, plan.phase, step)
 
 
 def _key(config, number):
@@ -154,22 +199,23 @@ def _turning_point(epochs, config):
 
 def _ladder(space, weights, config):
   """For result.json the genotypes that a limit on identities has passed, if there is one."""
-  if config.method.max_skips == UNLIMITED_SKIPS:
+  otherwise = config.method.selection != 'alphas' or limits.of(config)
+  if config.method.max_skips == UNLIMITED_SKIPS or otherwise:
     return {}
   ladder = alphas.skip_ladder(space, weights)
   texts = {len(space.skips(genotype)): genotypes.to_text(genotype) for genotype in ladder}
   return {'max_skips': config.method.max_skips, 'genotype_by_skips': texts}
 
 
-def make_net(config, source, weights=None, plain=False):
+def make_net(config, source, weights=None, plain=False, sparse=False):
   """The supernet of config.search for a source's images, averaging over devices.
 
   weights: of the stage before, if config.search.kept_ops leaves only the strongest operations
   """
-  return _make_net(config, source.classes, source.shape[-1], weights, plain)
+  return _make_net(config, source.classes, source.shape[-1], weights, plain, sparse)
 
 
-def _make_net(config, classes, image_channels, weights=None, plain=False):
+def _make_net(config, classes, image_channels, weights=None, plain=False, sparse=False):
   count, method = config.search.kept_ops, METHODS[config.method.name]
   kept = alphas.strongest(weights, count) if count and weights else None
   net = supernet.make(
@@ -186,7 +232,7 @@ def _make_net(config, classes, image_channels, weights=None, plain=False):
       plain=plain,
       affine=config.search.affine,
       partial=config.search.partial_channels,
-      sparse=method.SPARSE or kept is not None,
+      sparse=sparse or method.SPARSE or kept is not None,
       skip_dropout=config.method.skip_dropout > 0,
     )
   )
@@ -252,21 +298,37 @@ def restore_genotype(workdir, config):
   """The genotype that the newest search checkpoint of an earlier run stands for.
 
   config: of that run. Neither its data is read nor its workdir changed.
+  With limits on the network, which depend on the data, it is that of the finished search.
   Raises ValueError: it has no checkpoint of a search, or they are at fault.
   """
-  genotype = weights = None
-  for number, stage in enumerate(stages.configs(config)):
-    phase = stages.phases(config)[number]
-    restored = _restore_stage(workdir, stage, number, phase, weights)
+  if limits.of(config):
+    return _limited_genotype(workdir)
+  genotype, weights = None, {}
+  parts = [*zip(stages.phases(config), enumerate(stages.configs(config)), strict=True)]
+  number, last = parts[-1][1]
+  if last.method.selection == 'perturbation':
+    parts.append(('selection', (number, last)))
+  for phase, (number, stage) in parts:
+    restored = _restore_stage(workdir, stage, number, phase, weights.get(number - 1))
     if restored is None:
       break
     search, step, state = restored
-    weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
+    weights[number] = search.method.weights(state.arch, net=search.net, hp=stage.method)
     logging.info('The genotype is that of step %d of the %s in %s', step, phase, workdir)
     genotype, _ = _decode(search, state, stage, workdir)
   if genotype is None:
     raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
   return genotype
+
+
+def _limited_genotype(workdir):
+  path = epath.Path(workdir) / 'genotype.json'
+  if not path.exists():
+    raise ValueError(
+      f'genotype={str(workdir)!r} has limits on the network, which hold at the end of its search; '
+      'allowed: the workdir of a finished search'
+    )
+  return genotypes.from_json(path.read_text(), str(path))
 
 
 def _restore_stage(workdir, config, number, phase, weights):
@@ -281,9 +343,13 @@ def _restore_stage(workdir, config, number, phase, weights):
     nonlocal net
     net = _make_net(config, classifier.shape[0], stem.shape[2], weights)
     tx = make_optimizers(config, epoch_steps=1)
-    return jax.eval_shape(functools.partial(init_state, key, config, net, method, tx))
+    init = functools.partial(init_state, key, config, net, method, tx)
+    if phase == 'selection':
+      return jax.eval_shape(lambda: perturbation.begin(init(), net.space, tx))
+    return jax.eval_shape(init)
 
   restored = checkpoint.read_newest(workdir, phase, make_like)
+  method = perturbation.of(method) if phase == 'selection' else method
   return restored and (Search(key, None, net, method, None, phase, None), *restored)
 
 

@@ -8,9 +8,19 @@ import numpy as np
 
 
 def sample(key, space):
-  """A uniformly random architecture: codes {kind: [E]}."""
-  keys = jax.random.split(key, len(space.kinds))
-  return {kind: space.sample(key) for kind, key in zip(space.kinds, keys, strict=True)}
+  """A uniformly random architecture, drawn again until one is within limits: codes {kind: [E]}."""
+
+  def draw(key):
+    keys = jax.random.split(key, len(space.kinds))
+    return {kind: space.sample(key) for kind, key in zip(space.kinds, keys, strict=True)}
+
+  def again(drawn):
+    key, _ = jax.random.split(drawn[0])
+    return key, draw(key)
+
+  if space.fits is None:
+    return draw(key)
+  return jax.lax.while_loop(lambda drawn: ~space.fits(drawn[1]), again, (key, draw(key)))[1]
 
 
 def one_hot(space, codes):

@@ -20,9 +20,12 @@ FEW_CELLS = 20_000  # a space of no more is ranked whole
 
 
 def init(key, *, net, hp):
-  """The path trained last, {kind: [E, O]} of zeros and ones; at first a random one."""
+  """The path trained last, {kind: [E, O]} of zeros and ones; at first a random one.
+
+  Limits are those of the answer: all paths are trained.
+  """
   del hp
-  return paths.one_hot(net.space, paths.sample(key, net.space))
+  return paths.one_hot(net.space, paths.sample(key, net.space._replace(fits=None)))
 
 
 def weights(arch, *, net, hp):
@@ -45,11 +48,16 @@ def score(codes, key, state, *, net, hp):
 
 
 def decode(key, state, *, net, hp):
-  """The cell of the largest angle: of all, or found by evolution where the space is large."""
+  """The cell of the largest angle: of all, or found by evolution where the space is large.
+
+  Cells beyond the limits are out of the question.
+  """
   space, angles = net.space, _angles(key, state, net, hp)
+  fits = space.fits and jax.jit(jax.vmap(space.fits))
 
   def turned(flat):
-    return angles(paths.split(space, flat))
+    codes = paths.split(space, flat)
+    return np.where(fits(codes), angles(codes), -np.inf) if fits else angles(codes)
 
   if paths.number_of_cells(space) <= FEW_CELLS:
     every = paths.every_cell(space)

@@ -21,6 +21,7 @@ class Space(NamedTuple):
   genes: groups of edges that an architecture inherits as one.
   sample: key -> [E] int32, a random cell as the number of each edge's operation.
   decode: mixing weights {kind: [E, O]} -> genotype.
+  fits: codes {kind: [E]} of one cell -> whether it is within the limits; None: there are none.
   skips: genotype -> rows of the edges of the normal cell that are identities.
   """
 
@@ -38,3 +39,4 @@ class Space(NamedTuple):
   sample: Callable
   decode: Callable
   skips: Callable
+  fits: Callable | None = None
