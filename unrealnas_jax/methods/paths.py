@@ -1,5 +1,6 @@
 """Single cells as numbers: codes {kind: [E]}, the number of each edge's operation, and one-hot."""
 
+import functools
 import itertools
 import math
 
@@ -30,8 +31,13 @@ def one_hot(space, codes):
 
 def sample_flat(key, space, count):
   """Codes of random architectures, all kinds side by side: [count, kinds * E]."""
-  codes = jax.vmap(lambda key: sample(key, space))(jax.random.split(key, count))
+  codes = _samples(key, space, count)
   return np.concatenate([np.asarray(codes[kind]) for kind in space.kinds], axis=1)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _samples(key, space, count):
+  return jax.vmap(lambda key: sample(key, space))(jax.random.split(key, count))
 
 
 def split(space, flat):
