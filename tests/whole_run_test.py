@@ -191,7 +191,7 @@ def test_search_on_images_of_an_npz(programs, source):
   ]
   assert all(np.isfinite(value).all() for line in numbers(found) for value in line.values())
   genotype.load(str(workdir / 'genotype.json'))
-  assert result(workdir).keys() == {'genotype', 'scale', 'search_steps'}
+  assert result(workdir).keys() == {'genotype', 'scale', 'search_steps', 'selection'}
 
 
 def run_chexpert(programs):
@@ -235,7 +235,7 @@ def test_chexpert_by_its_config(programs):
 
 def test_search_on_images_of_a_trained_generator(programs):
   workdir = programs.workdir('generated')
-  assert result(workdir).keys() == {'genotype', 'scale', 'search_steps'}
+  assert result(workdir).keys() == {'genotype', 'scale', 'search_steps', 'selection'}
   genotype.load(str(workdir / 'genotype.json'))
   found = lines(workdir)
   assert all(np.isfinite(value).all() for line in numbers(found) for value in line.values())
