@@ -1,6 +1,7 @@
 """Training the generator of the source `generated` on real images, and how good its images are."""
 
 import functools
+import io
 import math
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import optax
 from etils import epath
 from PIL import Image
 
-from unrealnas_jax import gan, loop, metrics, parallel, retrain
+from unrealnas_jax import gan, loop, metrics, parallel, retrain, samples
 from unrealnas_jax.data import batches, generated, real
 from unrealnas_jax.data.diffaugment import diffaugment
 from unrealnas_jax.state import GeneratorState
@@ -245,9 +246,9 @@ def _write_sheet(key, description, networks, workdir):
     if parallel.is_primary():
       path = epath.Path(workdir) / 'samples' / f'{int(state.step):06d}.png'
       path.parent.mkdir(parents=True, exist_ok=True)
-      with metrics.unfinished(path).open('wb') as file:
+      with io.BytesIO() as file:
         Image.fromarray(sheet(np.asarray(sample(state.ema)), SHEET)).save(file, 'png')
-      metrics.unfinished(path).replace(path)
+        metrics.write_whole(path, file.getvalue())
     return {}
 
   return end_of_epoch
@@ -257,10 +258,8 @@ def sheet(images, columns):
   """Images [N, H, W, C] from -1 to 1 side by side, enlarged to SHEET_PIXELS: uint8 [h, w(, 3)]."""
   scale = math.ceil(SHEET_PIXELS / min(images.shape[1:3]))
   pixels = np.round((images + 1) * 127.5).astype(np.uint8).repeat(scale, 1).repeat(scale, 2)
-  count, height, width, channels = pixels.shape
-  pixels = pixels.reshape(count // columns, columns, height, width, channels)
-  pixels = pixels.swapaxes(1, 2).reshape(-1, columns * width, channels)
-  return pixels[..., 0] if channels == 1 else pixels
+  pixels = samples.lay(pixels, columns)
+  return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
 def judge(config, genotype, dataset, description, variables, workdir):

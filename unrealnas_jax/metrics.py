@@ -95,7 +95,7 @@ def progress(steps, phase, every=10.0):
 def write_json(path, values):
   """Writes a JSON file whole or not at all."""
   text = json.dumps(plain(values), indent=2, sort_keys=True, allow_nan=False)
-  _write_whole(epath.Path(path), text + '\n')
+  write_whole(path, (text + '\n').encode())
 
 
 def unfinished(path):
@@ -104,11 +104,13 @@ def unfinished(path):
   return path.parent / f'.{path.name}.unfinished'
 
 
-def _write_whole(path, text):
+def write_whole(path, content):
+  """Writes bytes to a file whole or not at all."""
+  path = epath.Path(path)
   if growing.is_remote(path):  # an object store has no files that are half written
-    path.write_text(text)
+    path.write_bytes(content)
     return
-  unfinished(path).write_text(text)
+  unfinished(path).write_bytes(content)
   unfinished(path).replace(path)
 
 
@@ -124,7 +126,7 @@ def _rewind(path, phase, step):
   ]
   kept = ''.join(line + '\n' for line in kept)
   if kept != text:
-    _write_whole(path, kept)
+    write_whole(path, kept.encode())
 
 
 def _is_later(where, line, phase, step):

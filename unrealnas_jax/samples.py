@@ -30,8 +30,7 @@ def write(workdir, key, source):
   path.parent.mkdir(parents=True, exist_ok=True)
   with io.BytesIO() as file:
     np.savez_compressed(file, images=stretch(images), labels=labels)
-    metrics.unfinished(path).write_bytes(file.getvalue())
-  metrics.unfinished(path).replace(path)
+    metrics.write_whole(path, file.getvalue())
 
 
 def read(workdir):
@@ -47,10 +46,15 @@ def picture(images):
   """images [N, H, W, C] as they are; those of tiles [N, n * n, h, w, C] laid together, n a side."""
   if images.ndim == 4:
     return images
-  count, tiles, height, width, channels = images.shape
-  side = math.isqrt(tiles)
-  rows = images.reshape(count, side, side, height, width, channels).swapaxes(2, 3)
-  return rows.reshape(count, side * height, side * width, channels)
+  return lay(images, math.isqrt(images.shape[1]))
+
+
+def lay(images, columns):
+  """Images [..., N, H, W, C] laid together row by row: [..., N / columns * H, columns * W, C]."""
+  *leading, count, height, width, channels = images.shape
+  rows = count // columns
+  placed = images.reshape(*leading, rows, columns, height, width, channels).swapaxes(-4, -3)
+  return placed.reshape(*leading, rows * height, columns * width, channels)
 
 
 def read_sheet(workdir):

@@ -11,6 +11,7 @@ import numpy as np
 
 from unrealnas_jax.data.source import (
   Source,
+  check_counts,
   kept_keys,
   made_shape,
   random_label,
@@ -60,9 +61,8 @@ def make_matched(config, dataset) -> Source:
   and standard deviation of each channel.
   Raises ValueError: source.classes below 1.
   """
+  check_counts(config, 'classes')
   classes, pad_value = config.source.classes, -dataset.mean / dataset.std
-  if classes < 1:
-    raise ValueError(f'source.classes = {classes}; allowed: whole numbers from 1')
   fn = _draw(config, dataset.shape, (0.0, 1.0), kept_keys, kept_keys)
   source = Source(
     *('matched_noise', dataset.train.size, dataset.shape, classes, read_indices, fn, pad_value)

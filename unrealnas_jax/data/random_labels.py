@@ -3,7 +3,7 @@
 import jax
 
 from unrealnas_jax.data import real
-from unrealnas_jax.data.source import Source, example_keys, random_label
+from unrealnas_jax.data.source import Source, check_counts, example_keys, random_label
 from unrealnas_jax.data.split import Dataset
 
 
@@ -12,9 +12,8 @@ def make(config, dataset: Dataset) -> Source:
 
   Raises ValueError: source.classes below 1.
   """
+  check_counts(config, 'classes')
   classes = config.source.classes
-  if classes < 1:
-    raise ValueError(f'source.classes = {classes}; allowed: whole numbers from 1')
   source = real.make(config, dataset)
 
   def read(indices, numbers=None):

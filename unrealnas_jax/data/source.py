@@ -52,10 +52,15 @@ def made_shape(config) -> tuple[int, int, int]:
 
   Raises ValueError: source.examples, size, channels or classes below 1.
   """
-  for key in ('examples', 'size', 'channels', 'classes'):
+  check_counts(config, 'examples', 'size', 'channels', 'classes')
+  return config.source.size, config.source.size, config.source.channels
+
+
+def check_counts(config, *keys):
+  """Raises ValueError: a key of config.source is below 1."""
+  for key in keys:
     if config.source[key] < 1:
       raise ValueError(f'source.{key} = {config.source[key]}; allowed: whole numbers from 1')
-  return config.source.size, config.source.size, config.source.channels
 
 
 def read_indices(indices: np.ndarray, numbers: np.ndarray | None = None) -> dict:
