@@ -50,7 +50,8 @@ def norm(x, params, stats, mode):
 
 def pointwise(x, kernel):
   """1x1 convolution. x: [..., C_in], kernel: [C_in, C_out]."""
-  return jnp.dot(x, kernel.astype(x.dtype))
+  y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel.astype(x.dtype))
+  return y.reshape(*x.shape[:-1], -1)
 
 
 def init_relu_conv(draw, size, channels_in, channels, affine, *leading):
