@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,8 +94,12 @@ def test_batch_norm_by_hand():
   x, stats = jnp.array([[1.0], [3.0]]), {'mean': jnp.array([10.0]), 'var': jnp.array([5.0])}
   y, seen = ops.batch_norm(x, stats, True)
   np.testing.assert_allclose(y[:, 0], np.array([-1, 1]) / np.sqrt(1 + 1e-5), rtol=1e-6)
-  np.testing.assert_allclose(seen['mean'], 0.9 * 10 + 0.1 * 2, rtol=1e-6)
-  np.testing.assert_allclose(seen['var'], 0.9 * 5 + 0.1 * 2, rtol=1e-6)
+  np.testing.assert_allclose(seen['mean'], 2, rtol=1e-6)
+  np.testing.assert_allclose(seen['var'], 2, rtol=1e-6)
+  moved = ops.running(stats, seen)
+  np.testing.assert_allclose(moved['mean'], 0.9 * 10 + 0.1 * 2, rtol=1e-6)
+  np.testing.assert_allclose(moved['var'], 0.9 * 5 + 0.1 * 2, rtol=1e-6)
+  chex.assert_trees_all_equal(ops.running(stats, stats), stats)
 
   y, seen = ops.batch_norm(x, stats, False)
   np.testing.assert_allclose(y[:, 0], np.array([-9, -7]) / np.sqrt(5 + 1e-5), rtol=1e-6)
@@ -110,7 +115,7 @@ def test_batch_norm_keeps_its_digits_where_the_mean_is_large(count, mean):
   y, seen = ops.batch_norm(jnp.asarray(x), {'mean': jnp.zeros(3), 'var': jnp.zeros(3)}, True)
   exact = x.astype(np.float64)
   np.testing.assert_allclose(y, (exact - exact.mean(0)) / exact.std(0), atol=2e-3)
-  np.testing.assert_allclose(seen['var'], 0.1 * exact.var(0, ddof=1), rtol=1e-3)
+  np.testing.assert_allclose(seen['var'], exact.var(0, ddof=1), rtol=1e-3)
 
 
 def plain_batch_norm(x):
@@ -119,12 +124,28 @@ def plain_batch_norm(x):
   return centred / jnp.sqrt(jnp.square(centred).mean(axes, keepdims=True) + ops.EPSILON)
 
 
-def test_gradient_of_batch_norm_goes_through_the_statistics():
-  x, g = tiny.noise(3, 4, 5, 2) + 3, tiny.noise(3, 4, 5, 2, seed=1)
+@pytest.mark.parametrize('shape', [(3, 4, 5, 2), (8, 12, 12, 2)], ids=['few', 'many values'])
+@pytest.mark.parametrize('form', ['once', 'again', 'twice'])
+def test_gradient_of_batch_norm_goes_through_the_statistics(shape, form):
+  """Also where they are given, having been seen before; of the scale too."""
+  assert (np.prod(shape[:-1]) < ops.MANY_VALUES) == (shape[0] == 3)
+  x, g, scale = tiny.noise(*shape) + 3, tiny.noise(*shape, seed=1), jnp.array([2.0, -0.5])
   stats = {'mean': jnp.zeros(2), 'var': jnp.ones(2)}
-  found = jax.grad(lambda x: (ops.batch_norm(x, stats, True)[0] * g).sum())(x)
-  expected = jax.grad(lambda x: (plain_batch_norm(x) * g).sum())(x)
-  tiny.assert_trees_close(found, expected)
+  if form == 'again':
+    _, stats = ops.batch_norm(x, stats, True)
+  options = {} if form == 'once' else {form: True}
+
+  def ours(x, scale):
+    y, seen = ops.batch_norm(x, stats, True, scale, **options)
+    return (y * g).sum(), (y, seen)
+
+  def plain(x, scale):
+    y, count = plain_batch_norm(x) * scale[None, None, None], x.size // 2
+    seen = {'mean': x.mean((0, 1, 2)), 'var': x.var((0, 1, 2)) * count / (count - 1)}
+    return (y * g).sum(), (y, seen)
+
+  found, expected = (jax.grad(loss, (0, 1), has_aux=True)(x, scale) for loss in (ours, plain))
+  tiny.assert_trees_close(found, expected, 3e-5)  # x counts from 0 where there are many values
 
 
 def test_batch_norm_of_two_devices_equals_that_of_one():
@@ -155,7 +176,7 @@ def test_batch_norm_of_equal_values_is_zero_and_has_a_finite_gradient(shape):
   )
   np.testing.assert_array_equal(y, 0)
   assert np.isfinite(vjp(tiny.noise(*shape))[0]).all()
-  np.testing.assert_allclose(seen['var'], 0.9, rtol=1e-6)
+  np.testing.assert_array_equal(seen['var'], 0)
 
 
 def test_batch_norm_counts_in_float32_for_bfloat16():
@@ -164,8 +185,8 @@ def test_batch_norm_counts_in_float32_for_bfloat16():
   y, seen = ops.batch_norm(x, {'mean': jnp.zeros(1), 'var': jnp.ones(1)}, True)
   assert y.dtype == jnp.bfloat16
   np.testing.assert_allclose(np.float32(y[:2, 0]), [-1, 1], rtol=1e-2)
-  np.testing.assert_allclose(seen['mean'], 10.05, rtol=1e-6)
-  np.testing.assert_allclose(seen['var'], 0.9 + 0.1 * 0.25 * 100 / 99, rtol=1e-6)
+  np.testing.assert_allclose(seen['mean'], 100.5, rtol=1e-6)
+  np.testing.assert_allclose(seen['var'], 0.25 * 100 / 99, rtol=1e-6)
 
 
 def test_alternate_pixels_by_hand():

@@ -141,9 +141,10 @@ class BatchNorm(nn.Module):
     scale = self.param('scale', nn.initializers.ones, shape)
     bias = self.param('bias', nn.initializers.zeros, shape)
     stats = {'mean': mean.value, 'var': var.value}
-    y, stats = ops.batch_norm(x, stats, self.mode.train, scale, bias, self.mode.axis_name)
+    y, seen = ops.batch_norm(x, stats, self.mode.train, scale, bias, self.mode.axis_name)
     if self.mode.train and not self.is_initializing():
-      mean.value, var.value = stats['mean'], stats['var']
+      moved = ops.running(stats, seen)
+      mean.value, var.value = moved['mean'], moved['var']
     return y
 
 

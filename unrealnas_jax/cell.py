@@ -33,7 +33,7 @@ def init(draw, space, form, channels, older, newer, reduce, shrunk):
 
 
 def apply(space, form, mode, reduce, shrunk, params, stats, weights, older, newer, dropout=None):
-  """older, newer: [B, H, W, C'], weights: [E, O] -> ([B, H', W', nodes * C], new stats).
+  """older, newer: [B, H, W, C'], weights: [E, O] -> ([B, H', W', nodes * C], seen).
 
   dropout: (key, rate) for form.skip_dropout
   """

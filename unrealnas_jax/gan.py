@@ -121,9 +121,10 @@ class ClassNorm(nn.Module):
     scale = self.param('scale', nn.initializers.ones, (classes.shape[-1], *size))
     bias = self.param('bias', nn.initializers.zeros, (classes.shape[-1], *size))
     stats = {'mean': mean.value, 'var': var.value}
-    y, stats = ops.batch_norm(x, stats, train, axis_name=self.axis_name)
+    y, seen = ops.batch_norm(x, stats, train, axis_name=self.axis_name)
     if train and not self.is_initializing():
-      mean.value, var.value = stats['mean'], stats['var']
+      moved = ops.running(stats, seen)
+      mean.value, var.value = moved['mean'], moved['var']
     scale, bias = (jnp.dot(classes, table)[:, None, None] for table in (scale, bias))
     return y * scale.astype(y.dtype) + bias.astype(y.dtype)
 

@@ -1,6 +1,8 @@
-"""Layers of the supernet as pure functions: (x, params, stats, mode) -> (y, new stats).
+"""Layers of the supernet as pure functions: (x, params, stats, mode) -> (y, seen).
 
-Norms have a scale and a bias only where the layer was made `affine`.
+seen: the statistics of the batch in training, for ops.running; else stats.
+Norms have a scale and a bias only where the layer was made `affine`. Where layers take a weight,
+[], y is multiplied by it; its gradient costs nothing there, for the norm's own needs the same sum.
 """
 
 from typing import NamedTuple
@@ -20,12 +22,14 @@ class Mode(NamedTuple):
   it is what the quick form is checked against, and what XLA can count the operations of.
   twice: no operation has a rule of its own for its gradient, so that jax.jvp can be taken of the
   gradient with respect to the mixing weights; slower.
+  again: stats are what was seen of the same batch before.
   """
 
   train: bool
   axis_name: str | None
   plain: bool = False
   twice: bool = False
+  again: bool = False
 
 
 def init_stats(channels, *leading):
@@ -41,11 +45,14 @@ def init_norm(channels, affine, *leading):
   return params, init_stats(channels, *leading)
 
 
-def norm(x, params, stats, mode):
+def norm(x, params, stats, mode, weight=None):
   """Batch norm, with the scale and bias among the params if there are any."""
-  return ops.batch_norm(
-    x, stats, mode.train, params.get('scale'), params.get('bias'), mode.axis_name
-  )
+  scale, bias = params.get('scale'), params.get('bias')
+  if weight is not None:
+    scale = weight * (jnp.ones(x.shape[-1:]) if scale is None else scale)
+    bias = None if bias is None else weight * bias
+  options = mode.axis_name, mode.again, mode.twice
+  return ops.batch_norm(x, stats, mode.train, scale, bias, *options)
 
 
 def pointwise(x, kernel):
@@ -61,10 +68,10 @@ def init_relu_conv(draw, size, channels_in, channels, affine, *leading):
   return {'kernel': kernel, **params}, stats
 
 
-def relu_conv(x, params, stats, mode, strides=(1, 1)):
+def relu_conv(x, params, stats, mode, strides=(1, 1), weight=None):
   """ReLU, convolution, norm."""
   y = conv(jax.nn.relu(x), params['kernel'].astype(x.dtype), strides)
-  return norm(y, params, stats, mode)
+  return norm(y, params, stats, mode, weight)
 
 
 def init_factorized_reduce(draw, channels_in, channels, affine, *leading):
@@ -77,11 +84,11 @@ def init_factorized_reduce(draw, channels_in, channels, affine, *leading):
   return kernels | params, stats
 
 
-def factorized_reduce(x, params, stats, mode):
+def factorized_reduce(x, params, stats, mode, weight=None):
   """Halves height and width: one 1x1 convolution on even pixels, one on odd ones, norm."""
   even, odd = ops.alternate_pixels(jax.nn.relu(x))
   halves = pointwise(even, params['even']), pointwise(odd, params['odd'])
-  return norm(jnp.concatenate(halves, axis=-1), params, stats, mode)
+  return norm(jnp.concatenate(halves, axis=-1), params, stats, mode, weight)
 
 
 def init_separable(draw, kernel, channels, affine, *leading):
@@ -94,7 +101,7 @@ def init_separable(draw, kernel, channels, affine, *leading):
   return kernels | params, stats
 
 
-def separable(x, params, stats, mode, stride, dilation):
+def separable(x, params, stats, mode, stride, dilation, weight=None):
   """ReLU, depthwise convolution, 1x1 convolution, norm."""
   y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation, mode.twice)
-  return norm(pointwise(y, params['pointwise']), params, stats, mode)
+  return norm(pointwise(y, params['pointwise']), params, stats, mode, weight)

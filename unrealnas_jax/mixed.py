@@ -84,7 +84,7 @@ def walk(form, mode, edges, bank, params, stats, weights, dropout=None):
     in from elsewhere), gets the mixed operations of its incoming edges added, and then has its
     channels shuffled if they are partial.
   weights: [E, O]; params and stats stacked likewise; dropout: (key, rate) for form.skip_dropout
-  -> (bank, new stats)
+  -> (bank, seen), as layers have it
   """
   arguments = bank, params, stats, weights, dropout
   if mode.plain:
@@ -131,13 +131,14 @@ def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout):
   # what is differentiated is a residual of its own, so that the way back can leave out the rest.
   learned = any(leaf.perturbed for leaf in jax.tree.leaves(params, is_leaf=_is_primal))
   bank, params, stats, weights, dropout = _values((bank, params, stats, weights, dropout))
-  result = _looped(form, mode, edges, bank, params, stats, weights, dropout)
-  return result, (result[0], params, (params,) if learned else (), stats, weights, dropout)
+  bank, seen = _looped(form, mode, edges, bank, params, stats, weights, dropout)
+  return (bank, seen), (bank, params, (params,) if learned else (), seen, weights, dropout)
 
 
 def _walk_bwd(form, mode, edges, residuals, gradients):
-  # Edges and pools are computed again from the finished states.
-  mode = mode._replace(twice=False)  # rules that jax.vjp has followed are in nobody's way
+  # Edges and pools are computed again from the finished states, by the statistics seen before.
+  # Rules that jax.vjp has followed are in nobody's way.
+  mode = mode._replace(twice=False, again=True)
   bank, params, learned, stats, weights, dropout = residuals
   sources, starts = map(jnp.asarray, _order(edges, len(bank)))
   shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, len(bank)), weights)
@@ -183,7 +184,7 @@ def reduce_inputs(form, mode, inputs, params, stats, weights):
   """Mixed operations of stride 2 on all edges from the inputs of a cell to all its nodes.
 
   inputs: [I, B, H, W, C], weights: [I, N, O], params and stats stacked likewise
-  -> (nodes [N, B, H', W', C], new stats), H' = ceil(H / 2); not shuffled, `walk` does that
+  -> (nodes [N, B, H', W', C], seen), H' = ceil(H / 2); not shuffled, `walk` does that
   """
 
   def source(_, variables):
@@ -206,13 +207,12 @@ def reduce_inputs(form, mode, inputs, params, stats, weights):
 
 
 def own_operations(form, mode, x, params, stats, weights, stride, dropout=None):
-  """Mix of what an edge computes for itself. x: [B, H, W, C], weights: [O] -> (y, new stats)."""
+  """Mix of what an edge computes for itself. x: [B, H, W, C], weights: [O] -> (y, seen)."""
   total, seen = jnp.zeros_like(x[:, ::stride, ::stride]), {}
   for op in params:
 
     def run(x, params, stats, weight, op=op):
-      y, seen = _own_operation(op, x, params, stats, mode, stride, dropout)
-      return y * weight.astype(y.dtype), seen
+      return _own_operation(op, x, params, stats, weight, mode, stride, dropout)
 
     def leave_out(x, params, stats, weight):
       return jnp.zeros_like(x[:, ::stride, ::stride]), stats
@@ -226,27 +226,29 @@ def own_operations(form, mode, x, params, stats, weights, stride, dropout=None):
   return total, seen
 
 
-def _own_operation(op, x, params, stats, mode, stride, dropout):
+def _own_operation(op, x, params, stats, weight, mode, stride, dropout):
   if op == 'skip_connect' and stride == 1:
-    return ops.drop_values(x, *dropout, mode.axis_name) if mode.train else x, []
+    x = ops.drop_values(x, *dropout, mode.axis_name) if mode.train else x
+    return x * weight.astype(x.dtype), []
   if op in SEPARABLE:
-    new_stats = []
+    seen, last = [], len(params) - 1
     for n, (_, dilation) in enumerate(SEPARABLE[op]):
-      x, seen = layers.separable(x, params[n], stats[n], mode, stride if n == 0 else 1, dilation)
-      new_stats.append(seen)
-    return x, new_stats
+      arguments = mode, stride if n == 0 else 1, dilation, weight if n == last else None
+      x, found = layers.separable(x, params[n], stats[n], *arguments)
+      seen.append(found)
+    return x, seen
   if op in POOLS:
-    y, seen = layers.norm(_pool(op, x, stride, mode), params[0], stats[0], mode)
+    y, found = layers.norm(_pool(op, x, stride, mode), params[0], stats[0], mode, weight)
   else:
     layer = layers.factorized_reduce if op == 'skip_connect' else layers.relu_conv
-    y, seen = layer(x, params[0], stats[0], mode)
-  return y, [seen]
+    y, found = layer(x, params[0], stats[0], mode, weight=weight)
+  return y, [found]
 
 
 def shared_operations(form, mode, x, stats, weights, stride):
   """Mixes of what depends on the source alone, one mix a destination.
 
-  x: [B, H, W, C], weights: [D, O] -> ([D, B, H', W', C], new stats)
+  x: [B, H, W, C], weights: [D, O] -> ([D, B, H', W', C], seen)
   """
   part, mixes = _part(form, x), _mixes.__wrapped__ if mode.twice else _mixes
   images, columns, seen = [], [], {}

@@ -164,26 +164,112 @@ def _pad_axis(x, axis, config, padding):
 
 
 # jit: layers of equal shape are traced once, a third of the time to trace a network
-@functools.partial(jax.jit, static_argnames=('train', 'axis_name'))
-def batch_norm(x, stats, train, scale=None, bias=None, axis_name=None):
-  """Normalises channels, in training by the batch of all devices; returns (y, new stats).
+@functools.partial(jax.jit, static_argnames=('train', 'axis_name', 'again', 'twice'))
+def batch_norm(
+  x, stats, train, scale=None, bias=None, axis_name=None, again=False, twice=False
+):  # fmt: skip
+  """Normalises channels, in training by the batch of all devices; returns (y, seen).
 
   x: [..., C], stats: {'mean': [C], 'var': [C]} float32, scale and bias: [C] or None.
+  seen: mean and unbiased variance of the batch in training, which `running` takes up, else stats.
   axis_name: the axis of the devices that a batch is spread over, None for one device.
+  again: stats are what was seen of this very batch in training; nothing is measured anew.
+  twice: as in layers.Mode.
   Statistics are float32 whatever the dtype of x, which y keeps. As in PyTorch the batch is divided
   by its biased variance while the running statistics keep the unbiased one.
   """
-  x32 = x.astype(jnp.float32)
-  mean, var = stats['mean'], stats['var']
-  if train:
-    mean, var, count = _batch_moments(x32, axis_name)
-    seen = {'mean': mean, 'var': var * (count / max(count - 1, 1))}
-    stats = {name: MOMENTUM * stats[name] + (1 - MOMENTUM) * seen[name] for name in ('mean', 'var')}
-  factor = lax.rsqrt(var + EPSILON)
-  factor = factor if scale is None else factor * scale.astype(jnp.float32)
-  y = (x32 - _over_pixels(mean, x)) * _over_pixels(factor, x)
+  scale = jnp.ones(x.shape[-1]) if scale is None else scale.astype(jnp.float32)
+  if not train:
+    y = _scaled(x, stats['mean'], stats['var'], scale)
+  elif again:
+    moments = {'mean': stats['mean'], 'var': stats['var'] / _correction(x, axis_name)}
+    y = _normed_again(x, scale, moments, axis_name)
+  else:
+    normed = _normed.__wrapped__ if twice else _normed
+    y, stats = normed(x, scale, axis_name)
+    stats = {**stats, 'var': stats['var'] * _correction(x, axis_name)}
   y = y if bias is None else y + _over_pixels(bias.astype(jnp.float32), x)
   return y.astype(x.dtype), stats
+
+
+def running(stats, seen):
+  """Running statistics moved towards what was seen; the same to the bit if seen is stats.
+
+  Both are trees of the same form.
+  """
+  return jax.tree.map(lambda old, new: old + (1 - MOMENTUM) * (new - old), stats, seen)
+
+
+# The gradient is written by hand so that it reads g and x once for two sums and once for dx, with
+# no centred or broadcast copy of either: what JAX makes of the formulas took twice the passes.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _normed(x, scale, axis_name):
+  mean, var = _batch_moments(x.astype(jnp.float32), axis_name)
+  return _scaled(x, mean, var, scale), {'mean': mean, 'var': var}
+
+
+def _normed_fwd(x, scale, axis_name):
+  y, moments = _normed.__wrapped__(x, scale, axis_name)
+  return (y, moments), (x, scale, moments)
+
+
+def _normed_bwd(axis_name, residuals, gradients):
+  # What was seen only goes into running statistics, which no loss is differentiated through.
+  return _norm_gradient(axis_name, residuals, gradients[0])
+
+
+_normed.defvjp(_normed_fwd, _normed_bwd)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _normed_again(x, scale, moments, axis_name):
+  """The y of _normed, whose moments are known; its gradient goes through them all the same."""
+  return _scaled(x, moments['mean'], moments['var'], scale)
+
+
+def _normed_again_fwd(x, scale, moments, axis_name):
+  return _normed_again.__wrapped__(x, scale, moments, axis_name), (x, scale, moments)
+
+
+def _normed_again_bwd(axis_name, residuals, g):
+  return *_norm_gradient(axis_name, residuals, g), jax.tree.map(jnp.zeros_like, residuals[-1])
+
+
+_normed_again.defvjp(_normed_again_fwd, _normed_again_bwd)
+
+
+def _scaled(x, mean, var, scale):
+  factor = lax.rsqrt(var + EPSILON) * scale
+  return (x.astype(jnp.float32) - _over_pixels(mean, x)) * _over_pixels(factor, x)
+
+
+def _norm_gradient(axis_name, residuals, g):
+  """(dx, dscale) for y = (x - mean) scale / sigma, both moments being functions of x."""
+  x, scale, moments = residuals
+  x32, mean, axes = x.astype(jnp.float32), moments['mean'], tuple(range(x.ndim - 1))
+  factor = lax.rsqrt(moments['var'] + EPSILON)
+  shift = jnp.mean(g, axes)
+  if _few(x):
+    slope = jnp.mean(g * (x32 - _over_pixels(mean, x)), axes)
+  else:
+    slope = jnp.mean(g * x32, axes) - mean * shift
+  dscale = slope * factor * (x.size // x.shape[-1])
+  if axis_name is not None:
+    shift, slope = lax.pmean((shift, slope), axis_name)
+  steep, flat = factor * scale, factor**3 * scale * slope
+  level = flat * mean - steep * shift
+  dx = _over_pixels(steep, x) * g - _over_pixels(flat, x) * x32 + _over_pixels(level, x)
+  return dx.astype(x.dtype), dscale
+
+
+def _few(x):
+  return x.size // x.shape[-1] < MANY_VALUES
+
+
+def _correction(x, axis_name):
+  """What makes the biased variance of a channel the unbiased one."""
+  count = x.size // x.shape[-1] * (1 if axis_name is None else lax.axis_size(axis_name))
+  return count / max(count - 1, 1)
 
 
 def _batch_moments(x, axis_name):
@@ -191,19 +277,17 @@ def _batch_moments(x, axis_name):
   # close to each other; there they count from one of them, the middle one. With many values that
   # would cost a pass over memory for nothing. Moments do not depend on the origin, so it needs no
   # gradient.
-  few = x.size // x.shape[-1] < MANY_VALUES
+  few = _few(x)
   middle = x[tuple(size // 2 for size in x.shape[:-1])]
   origin = lax.stop_gradient(middle) if few else jnp.zeros_like(middle)
   shifted = x - _over_pixels(origin, x) if few else x
   axes = tuple(range(x.ndim - 1))
   shift, square = jnp.mean(shifted, axes), jnp.mean(jnp.square(shifted), axes)
   mean, var = origin + shift, jnp.maximum(square - jnp.square(shift), 0)
-  count = x.size // x.shape[-1]
   if axis_name is None:
-    return mean, var, count
+    return mean, var
   everywhere = lax.pmean(mean, axis_name)
-  var = lax.pmean(var + jnp.square(mean - everywhere), axis_name)
-  return everywhere, var, count * lax.axis_size(axis_name)
+  return everywhere, lax.pmean(var + jnp.square(mean - everywhere), axis_name)
 
 
 def _over_pixels(vector, x):

@@ -20,7 +20,7 @@ class Stem(NamedTuple):
 
   init: (draw, image channels, channels of the first cell) -> (params, stats, channels of what
     apply gives)
-  apply: (images [B, H, W, C], params, stats, mode) -> ((older, newer), new stats), the two inputs
+  apply: (images [B, H, W, C], params, stats, mode) -> ((older, newer), seen), the two inputs
     of the first cell
   shrunk: newer has half the height and width of older
   halvings: how often newer has half the height and width of the images

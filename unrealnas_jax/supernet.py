@@ -96,7 +96,8 @@ def _apply(shape, params, stats, weights, images, train, dropout=None, twice=Fal
   mode = layers.Mode(train, shape.axis_name, shape.plain, twice)
   size = images.shape[1:3] if shape.per_pixel else None
   images = images.reshape(-1, *images.shape[-3:])  # the cells take a tile for an image
-  features, stats = shape.space.skeleton.apply(
+  features, seen = shape.space.skeleton.apply(
     shape, mode, params, stats, weights, images.astype(shape.dtype), dropout
   )
-  return heads.apply(features, params['classifier'], shape.tiles, size), stats
+  logits = heads.apply(features, params['classifier'], shape.tiles, size)
+  return logits, ops.running(stats, seen)

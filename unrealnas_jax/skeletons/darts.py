@@ -26,17 +26,17 @@ def init(draw, shape):
 
 
 def apply(shape, mode, params, stats, weights, images, dropout=None):
-  """images: [B, H, W, C] -> (features [B, H', W', C'], new stats)"""
+  """images: [B, H, W, C] -> (features [B, H', W', C'], seen)"""
   (older, newer), stem_stats = STEMS[shape.stem].apply(images, params['stem'], stats['stem'], mode)
   seen = []
   for number, (kind, shrunk, _) in enumerate(_plan(shape)):
-    y, new_stats = cell.apply(
+    y, cell_seen = cell.apply(
       *(shape.space, shape.form, mode, kind == 'reduce', shrunk),
       *(params['cells'][number], stats['cells'][number], weights[kind], older, newer),
       dropout and (jax.random.fold_in(dropout[0], number), dropout[1]),
     )
     older, newer = newer, y
-    seen.append(new_stats)
+    seen.append(cell_seen)
   return newer, {'stem': stem_stats, 'cells': seen}
 
 

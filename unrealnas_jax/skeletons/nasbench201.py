@@ -31,7 +31,7 @@ def init(draw, shape):
 
 
 def apply(shape, mode, params, stats, weights, images, dropout=None):
-  """images: [B, H, W, C] -> (features [B, H', W', C'], new stats)"""
+  """images: [B, H, W, C] -> (features [B, H', W', C'], seen)"""
   seen, number = {}, 0
   x, seen['stem'] = conv_norm(images, params['stem'], stats['stem'], mode)
   for stage in range(STAGES):
@@ -41,8 +41,8 @@ def apply(shape, mode, params, stats, weights, images, dropout=None):
     name, cells = f'cells_{stage}', []
     for variables in zip(params[name], stats[name], strict=True):
       child = dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
-      x, new_stats = _cell(shape, mode, *variables, weights['normal'], x, child)
-      cells.append(new_stats)
+      x, cell_seen = _cell(shape, mode, *variables, weights['normal'], x, child)
+      cells.append(cell_seen)
       number += 1
     seen[name] = cells
   x, seen['last'] = layers.norm(x, params['last'], stats['last'], mode)
