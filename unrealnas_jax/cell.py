@@ -1,13 +1,18 @@
-"""A cell of the DARTS supernet: its two inputs brought to one shape, then mixed operations.
+"""Cells of the DARTS supernet: two inputs brought to one shape, then mixed operations.
 
 In a normal cell all states have one shape and are walked in order. In a reduction cell the edges
 that leave the inputs halve height and width and are computed first; the nodes are walked then.
+Cells of one size are the turns of one loop, so that their number does not matter to the compiler:
+a turn walks a cell, and matches its output for the next cell and for the one after that.
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unrealnas_jax import layers, mixed
+from unrealnas_jax import layers, mixed, repeat
 
 
 def init(draw, space, form, channels, older, newer, reduce, shrunk):
@@ -32,27 +37,133 @@ def init(draw, space, form, channels, older, newer, reduce, shrunk):
   return [{name: pair[side] for name, pair in pairs.items()} for side in (0, 1)]
 
 
-def apply(space, form, mode, reduce, shrunk, params, stats, weights, older, newer, dropout=None):
-  """older, newer: [B, H, W, C'], weights: [E, O] -> ([B, H', W', nodes * C], seen).
+def apply(space, form, mode, cells, older, newer, dropout=None):
+  """Cells in a row whose states have one shape, that is up to the next reduction.
 
-  dropout: (key, rate) for form.skip_dropout
+  cells: [(number in the network, weights [E, O], params, stats), ...]
+  older, newer: outputs [B, H, W, C'] of the two cells before
+  dropout: (key, rate) for form.skip_dropout, independent of each other in each cell
+  -> (outputs [B, H', W', nodes * C] of the last two cells, seen of each cell)
   """
-  seen = {}
-  match = layers.factorized_reduce if shrunk else layers.relu_conv
-  older, seen['older'] = match(older, params['older'], stats['older'], mode)
-  newer, seen['newer'] = layers.relu_conv(newer, params['newer'], stats['newer'], mode)
-  bank = jnp.stack([older, newer])
-  if reduce:
-    bank, seen['inputs'] = mixed.reduce_inputs(
-      form, mode, bank, params['inputs'], stats['inputs'], weights[input_edges(space)]
-    )
+  bank, second, entered = _enter(space, form, mode, cells, older, newer)
+  empty = jnp.zeros((*bank.shape[1:-1], space.nodes * bank.shape[-1]), bank.dtype)
+  body = functools.partial(_one_cell, space, form, mode, dropout)
+  parts = [_equal_part(space, form, cells, place) for place in range(len(cells))]
+  (*_, previous, last), found = repeat.over(mode.plain, body, (bank, second, empty, empty), parts)
+  seen = []
+  for place, (walked, _, _) in enumerate(found):
+    if place:
+      entered[place]['newer'] = found[place - 1][1]
+    if place > 1:
+      entered[place]['older'] = found[place - 2][2]
+    *_, params, _ = cells[place]
+    seen.append(entered[place] | {'walk': _walked_part(space, walked, 'inputs' in params)})
+  return (newer if len(cells) == 1 else previous, last), seen
+
+
+def _enter(space, form, mode, cells, older, newer):
+  """What the first cells make of what comes from before them.
+
+  -> (bank of the first cell, older state of the second, what was seen of each cell)
+  """
+  seen, states = [{} for _ in cells], []
+
+  def match(place, name, x):
+    *_, params, stats = cells[place]
+    layer = layers.factorized_reduce if 'even' in params[name] else layers.relu_conv
+    y, seen[place][name] = layer(x, params[name], stats[name], mode)
+    return y
+
+  states = jnp.stack([match(0, 'older', older), match(0, 'newer', newer)])
+  _, weights, params, stats = cells[0]
+  if 'inputs' in params:
+    rows = weights[input_edges(space)]
+    arguments = params['inputs'], stats['inputs'], rows
+    nodes, seen[0]['inputs'] = mixed.reduce_inputs(form, mode, states, *arguments)
+    bank = jnp.pad(nodes, [(space.inputs, 0)] + [(0, 0)] * 4)
   else:
-    bank = jnp.pad(mixed.unshuffle(form, bank), [(0, space.nodes)] + [(0, 0)] * 4)
-  rows, edges = walked_edges(space, reduce)
-  bank, seen['walk'] = mixed.walk(
-    form, mode, edges, bank, params['walk'], stats['walk'], weights[rows], dropout
-  )
-  return jnp.concatenate(list(bank[-space.nodes :]), axis=-1), seen
+    bank = _bank(space, form, states)
+  second = match(1, 'older', newer) if len(cells) > 1 else jnp.zeros_like(bank[0])
+  return bank, second, seen
+
+
+def _one_cell(space, form, mode, dropout, carry, part):
+  """Walks a cell and makes of its output the states that the next two begin with."""
+  bank, older, _, previous = carry
+  if dropout:
+    dropout = jax.random.fold_in(dropout[0], part['number']), dropout[1]
+  walked = part['params']['walk'], part['stats']['walk'], part['weights']
+  bank, seen = mixed.walk(form, mode, space.edges, bank, *walked, dropout, part['first'])
+  # On the way back this is computed again, from the finished states that `walk` keeps anyway.
+  leave = functools.partial(_leave, space, mode)
+  leave = leave if mode.plain else jax.checkpoint(leave, prevent_cse=False)
+  output, (newer, seen_newer), (after, seen_older) = leave(bank, part)
+  bank = _bank(space, form, jnp.stack([older, newer]))
+  return (bank, after, previous, output), (seen, seen_newer, seen_older)
+
+
+def _leave(space, mode, bank, part):
+  """A cell's output, and the newer state of the next cell and the older of the one after it."""
+  output = jnp.concatenate(list(bank[-space.nodes :]), axis=-1)
+
+  def match(x, params, stats):
+    return layers.relu_conv(x, params, stats, mode)
+
+  def leave_out(x, params, stats):
+    return jnp.zeros((*x.shape[:-1], params['kernel'].shape[-1]), x.dtype), stats
+
+  states = [
+    repeat.choose(
+      *(part[f'has_{name}'], match, leave_out),
+      *(output, part['params'][name], part['stats'][name]),
+    )
+    for name in ('newer', 'older')
+  ]
+  return output, *states
+
+
+def _bank(space, form, inputs):
+  return jnp.pad(mixed.unshuffle(form, inputs), [(0, space.nodes)] + [(0, 0)] * 4)
+
+
+def _equal_part(space, form, cells, place):
+  """What `_one_cell` needs of a cell and of the next two, in a form that all cells share."""
+  number, weights, *own = cells[place]
+  reduces, channels = 'inputs' in own[0], own[0]['newer']['kernel'].shape[-1]
+  edges, states = len(space.edges), space.inputs + space.nodes
+  part = {'number': number, 'weights': weights, 'first': space.inputs if reduces else 0}
+  walk = [tree['walk'] for tree in own]
+  if reduces:
+    rows, _ = walked_edges(space, True)
+    walk[0] = _spread(walk[0], rows, edges)
+    walk[1] = {
+      'edges': _spread(walk[1]['edges'], rows, edges),
+      'pools': _spread(walk[1]['pools'], np.arange(space.inputs, states), states),
+    }
+  none = layers.init_relu_conv(jnp.zeros, 1, space.nodes * channels, channels, form.affine)
+  sides = [{'walk': tree} for tree in walk]
+  for name, ahead in (('newer', 1), ('older', 2)):
+    part[f'has_{name}'] = place + ahead < len(cells)
+    *_, params, stats = cells[place + ahead] if part[f'has_{name}'] else none
+    for side, tree in zip(sides, (params, stats), strict=True):
+      side[name] = tree[name] if part[f'has_{name}'] else tree
+  return part | {'params': sides[0], 'stats': sides[1]}
+
+
+def _walked_part(space, seen, reduces):
+  """What was seen of the edges and states that a cell has."""
+  if not reduces:
+    return seen
+  rows, _ = walked_edges(space, True)
+  return {
+    'edges': jax.tree.map(lambda leaf: leaf[rows], seen['edges']),
+    'pools': jax.tree.map(lambda leaf: leaf[space.inputs :], seen['pools']),
+  }
+
+
+def _spread(tree, rows, count):
+  """Puts the rows of each leaf among `count` rows, zeros elsewhere."""
+  return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape[1:])).at[rows].set(leaf), tree)
 
 
 def walked_edges(space, reduce):

@@ -76,24 +76,26 @@ def init(draw, form, channels, stride, sources, *leading):
   return params, {'edges': stats, 'pools': pools}
 
 
-def walk(form, mode, edges, bank, params, stats, weights, dropout=None):
+def walk(form, mode, edges, bank, params, stats, weights, dropout=None, first=0):
   """Completes the states of a cell, one after the other, from the states before them.
 
-  edges: pairs (source, destination) of states, sorted by destination.
+  edges: pairs (source, destination) of states, sorted by destination, then by source.
   bank: [S, B, H, W, C], all states; a state starts with what it was given (inputs, or what flowed
     in from elsewhere), gets the mixed operations of its incoming edges added, and then has its
     channels shuffled if they are partial.
-  weights: [E, O]; params and stats stacked likewise; dropout: (key, rate) for form.skip_dropout
+  weights: [E, O]; params and stats stacked likewise; dropout: (key, rate) for form.skip_dropout.
+  first: number of the first state, those before are left alone and nothing flows out of them; in
+    plain form an int.
   -> (bank, seen), as layers have it
   """
-  arguments = bank, params, stats, weights, dropout
+  arguments = bank, params, stats, weights, dropout, first
   if mode.plain:
     return _walk(_plain_loop, np.asarray, form, mode, edges, *arguments)
   return _quick_walk(form, mode, edges, *arguments)
 
 
-def _walk(loop, table, form, mode, edges, bank, params, stats, weights, dropout):
-  sources, starts = map(table, _order(edges, len(bank)))
+def _walk(loop, table, form, mode, edges, bank, params, stats, weights, dropout, first):
+  sources, starts, ends = map(table, _order(edges, len(bank)))
   shared = _shared_weights(edges, weights, len(bank))
 
   def one_edge(e, carry):
@@ -107,13 +109,13 @@ def _walk(loop, table, form, mode, edges, bank, params, stats, weights, dropout)
   def one_state(n, carry):
     bank, stats = carry
     carry = bank, _part(form, bank[n]), stats
-    _, total, stats = loop(starts[n], starts[n + 1], one_edge, carry)
+    _, total, stats = loop(starts[first, n], ends[n], one_edge, carry)
     state = _shuffle(form, _with_part(form, bank[n], total))
     bank = bank.at[n].set(state)
     y, seen = shared_operations(form, mode, state, _at(stats['pools'], n), shared[:, n], 1)
     return bank + y, {**stats, 'pools': _put(stats['pools'], n, seen)}
 
-  return loop(0, len(bank), one_state, (bank, stats))
+  return loop(first, len(bank), one_state, (bank, stats))
 
 
 def _plain_loop(start, stop, body, carry):
@@ -126,21 +128,22 @@ _looped = functools.partial(_walk, lax.fori_loop, jnp.asarray)
 _quick_walk = jax.custom_vjp(_looped, nondiff_argnums=(0, 1, 2))
 
 
-def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout):
+def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout, first):
   # The gradients of kernels are half of the way back, and an architecture step needs none of them:
   # what is differentiated is a residual of its own, so that the way back can leave out the rest.
   learned = any(leaf.perturbed for leaf in jax.tree.leaves(params, is_leaf=_is_primal))
-  bank, params, stats, weights, dropout = _values((bank, params, stats, weights, dropout))
-  bank, seen = _looped(form, mode, edges, bank, params, stats, weights, dropout)
-  return (bank, seen), (bank, params, (params,) if learned else (), seen, weights, dropout)
+  variables = _values((bank, params, stats, weights, dropout, first))
+  bank, seen = _looped(form, mode, edges, *variables)
+  _, params, _, *others = variables
+  return (bank, seen), (bank, params, (params,) if learned else (), seen, *others)
 
 
 def _walk_bwd(form, mode, edges, residuals, gradients):
   # Edges and pools are computed again from the finished states, by the statistics seen before.
   # Rules that jax.vjp has followed are in nobody's way.
   mode = mode._replace(twice=False, again=True)
-  bank, params, learned, stats, weights, dropout = residuals
-  sources, starts = map(jnp.asarray, _order(edges, len(bank)))
+  bank, params, learned, stats, weights, dropout, first = residuals
+  sources, starts, ends = map(jnp.asarray, _order(edges, len(bank)))
   shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, len(bank)), weights)
 
   def one_edge(e, carry):
@@ -168,13 +171,15 @@ def _walk_bwd(form, mode, edges, residuals, gradients):
     # All that the finished state flows into is known by now.
     total = _shuffle(form, dbank[n] + dx, back=True)
     carry = dbank.at[n].set(total), _part(form, total), dweights, dlearned
-    dbank, _, dweights, dlearned = lax.fori_loop(starts[n], starts[n + 1], one_edge, carry)
+    carry = lax.fori_loop(starts[first, n], ends[n], one_edge, carry)
+    dbank, _, dweights, dlearned = carry
     return dbank, dshared.at[:, n].set(dw), dweights, dlearned
 
   carry = gradients[0], *_zeros((shared, weights, learned))
-  dbank, dshared, dweights, dlearned = lax.fori_loop(0, len(bank), one_state, carry)
+  carry = lax.fori_loop(0, len(bank) - first, one_state, carry)
+  dbank, dshared, dweights, dlearned = carry
   dparams = dlearned[0] if learned else _zeros(params)
-  return dbank, dparams, _zeros(stats), dweights + shared_vjp(dshared)[0], None
+  return dbank, dparams, _zeros(stats), dweights + shared_vjp(dshared)[0], None, None
 
 
 _quick_walk.defvjp(_walk_fwd, _walk_bwd, symbolic_zeros=True)
@@ -321,9 +326,17 @@ _mixes.defvjp(lambda weights, images: (_mixes(weights, images), (weights, images
 
 
 def _order(edges, states):
-  # The source of each edge, and for each state the number of its first incoming edge.
+  """Tables: source [E] of each edge, and the edges that lead to a state from `first` or later ones.
+
+  These are the edges from starts[first, state] on, and before ends[state].
+  """
   sources, destinations = np.array(edges).T
-  return sources, np.searchsorted(destinations, np.arange(states + 1))
+  numbers = np.arange(states)
+  starts, ends = (np.searchsorted(destinations, numbers, side) for side in ('left', 'right'))
+  leave_out = np.array(
+    [[np.sum((sources < first) & (destinations == n)) for n in numbers] for first in numbers]
+  )
+  return sources, starts + leave_out, ends
 
 
 def _shared_weights(edges, weights, states):

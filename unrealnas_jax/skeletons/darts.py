@@ -27,17 +27,13 @@ def init(draw, shape):
 
 def apply(shape, mode, params, stats, weights, images, dropout=None):
   """images: [B, H, W, C] -> (features [B, H', W', C'], seen)"""
-  (older, newer), stem_stats = STEMS[shape.stem].apply(images, params['stem'], stats['stem'], mode)
+  (older, newer), seen_stem = STEMS[shape.stem].apply(images, params['stem'], stats['stem'], mode)
   seen = []
-  for number, (kind, shrunk, _) in enumerate(_plan(shape)):
-    y, cell_seen = cell.apply(
-      *(shape.space, shape.form, mode, kind == 'reduce', shrunk),
-      *(params['cells'][number], stats['cells'][number], weights[kind], older, newer),
-      dropout and (jax.random.fold_in(dropout[0], number), dropout[1]),
-    )
-    older, newer = newer, y
-    seen.append(cell_seen)
-  return newer, {'stem': stem_stats, 'cells': seen}
+  for stage in _stages(shape):
+    cells = [(n, weights[kind], params['cells'][n], stats['cells'][n]) for n, kind in stage]
+    (older, newer), found = cell.apply(shape.space, shape.form, mode, cells, older, newer, dropout)
+    seen += found
+  return newer, {'stem': seen_stem, 'cells': seen}
 
 
 def edges(space, params):
@@ -54,6 +50,16 @@ def edges(space, params):
       rows = cell.input_edges(space).reshape(-1)
       merge = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])  # noqa: E731
       yield kind, rows, 2, channels, jax.tree.map(merge, cell_params['inputs'])
+
+
+def _stages(shape):
+  """[(number, kind) of each cell] for each row of cells of one size."""
+  stages = [[]]
+  for number, (kind, _, _) in enumerate(_plan(shape)):
+    if kind == 'reduce':
+      stages.append([])
+    stages[-1].append((number, kind))
+  return [stage for stage in stages if stage]
 
 
 def _plan(shape):

@@ -4,10 +4,12 @@ A residual block halves height and width between stages; a cell's output is its 
 Source: Dong, Yang 2020, "NAS-Bench-201"; AutoDL-Projects, models/cell_searchs.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from unrealnas_jax import layers, mixed, ops
+from unrealnas_jax import layers, mixed, ops, repeat
 from unrealnas_jax.stems import conv_norm, init_conv
 
 STAGES = 3
@@ -32,19 +34,19 @@ def init(draw, shape):
 
 def apply(shape, mode, params, stats, weights, images, dropout=None):
   """images: [B, H, W, C] -> (features [B, H', W', C'], seen)"""
-  seen, number = {}, 0
+  seen = {}
   x, seen['stem'] = conv_norm(images, params['stem'], stats['stem'], mode)
   for stage in range(STAGES):
     if stage:
       name = f'reduce_{stage}'
       x, seen[name] = _reduce(x, params[name], stats[name], mode)
-    name, cells = f'cells_{stage}', []
-    for variables in zip(params[name], stats[name], strict=True):
-      child = dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
-      x, cell_seen = _cell(shape, mode, *variables, weights['normal'], x, child)
-      cells.append(cell_seen)
-      number += 1
-    seen[name] = cells
+    name = f'cells_{stage}'
+    cells = [
+      {'number': stage * shape.cells + n, 'params': params[name][n], 'stats': stats[name][n]}
+      for n in range(shape.cells)
+    ]
+    body = functools.partial(_cell, shape, mode, weights['normal'], dropout)
+    x, seen[name] = repeat.over(mode.plain, body, x, cells)
   x, seen['last'] = layers.norm(x, params['last'], stats['last'], mode)
   return jax.nn.relu(x), seen
 
@@ -58,10 +60,13 @@ def edges(space, params):
       yield 'normal', rows, 1, channels, cell_params
 
 
-def _cell(shape, mode, params, stats, weights, x, dropout):
+def _cell(shape, mode, weights, dropout, x, one):
   space, form = shape.space, shape.form
+  if dropout:
+    dropout = jax.random.fold_in(dropout[0], one['number']), dropout[1]
   bank = jnp.pad(mixed.unshuffle(form, x[None]), [(0, space.nodes)] + [(0, 0)] * 4)
-  bank, seen = mixed.walk(form, mode, space.edges, bank, params, stats, weights, dropout)
+  variables = one['params'], one['stats'], weights
+  bank, seen = mixed.walk(form, mode, space.edges, bank, *variables, dropout=dropout)
   return bank[-1], seen
 
 
