@@ -34,6 +34,7 @@ class Linear(nn.Module):
 def compiled_once(tmp_path_factory):
   """All cells stand for the same network here: what was compiled for one serves all."""
   settings = {
+    'jax_enable_compilation_cache': True,
     'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
     'jax_persistent_cache_min_compile_time_secs': 0,
   }

@@ -9,6 +9,7 @@ import quick_compile
 
 os.environ['XLA_FLAGS'] = quick_compile.FLAGS
 jax.config.update('jax_num_cpu_devices', 4)
+jax.config.update('jax_enable_compilation_cache', False)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 GOLDEN = pathlib.Path(__file__).with_name('golden')

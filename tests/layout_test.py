@@ -16,7 +16,7 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'growing events stop finite distributed config_file stages',
+  'growing events stop finite distributed config_file stages repeat compiled_code',
   'nasbench201 graph_layout',
   'genotype tabular parallel cost depthwise environment',
   'dense drawing checkpoint metrics',

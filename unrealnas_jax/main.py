@@ -20,6 +20,7 @@ from ml_collections import config_flags
 
 from unrealnas_jax import (
   claim,
+  compiled_code,
   config_file,
   distributed,
   environment,
@@ -78,6 +79,7 @@ FILES = (
 def main(argv, values=flags.FLAGS):
   """Does the job that the parsed flags describe; the exit code."""
   _set_up_log()
+  compiled_code.keep()
   try:
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')

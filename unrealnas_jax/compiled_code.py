@@ -1,0 +1,36 @@
+"""Compiled programs kept on disk, so that the same command starts without compiling again.
+
+What XLA makes of a search step takes it the better part of a minute on a CPU. JAX can keep it; here
+is only where, how much, and from how small a program on.
+"""
+
+import os
+
+import jax
+import platformdirs
+from absl import logging
+
+MAX_BYTES = 2**30  # the programs that were used longest ago go first; JAX needs filelock for it
+MIN_SECONDS = 0.2  # of compiling; JAX's own 1 s leaves out what adds up to seconds in a start
+
+
+def keep():
+  """Keeps compiled programs in the user's cache folder; to be called before the first is compiled.
+
+  JAX's own settings win: JAX_COMPILATION_CACHE_DIR=DIR is another folder (without a limit),
+  JAX_ENABLE_COMPILATION_CACHE=false none. A folder that cannot be written to is a warning.
+  """
+  if jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache:
+    return
+  folder = platformdirs.user_cache_path('unrealnas_jax') / 'compiled'
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    writable = os.access(folder, os.W_OK)
+  except OSError:
+    writable = False
+  if not writable:
+    logging.warning('%s cannot be written to: every start compiles anew.', folder)
+    return
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_compilation_cache_max_size', MAX_BYTES)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', MIN_SECONDS)
