@@ -37,7 +37,7 @@ ORDER = (
   'retrain',
   'limits',
   'search',
-  'generator',
+  'generator communication',
   'rules phases',
   'given_genotype',
   'checks',

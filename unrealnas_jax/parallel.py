@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = 'devices'
+MEAN = 'mean_over_devices'  # name of what `mean` computes in traces and profiles
 
 
 def mean(tree):
@@ -19,7 +20,8 @@ def mean(tree):
 
   tree: float leaves of any shape; the same on all devices afterwards.
   """
-  return jax.lax.pmean(tree, AXIS)
+  with jax.named_scope(MEAN):
+    return jax.lax.pmean(tree, AXIS)
 
 
 def pmap_step(step, batches=2, donate=True):
