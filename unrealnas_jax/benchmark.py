@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from unrealnas_jax import main as command_line
-from unrealnas_jax import search, timing
+from unrealnas_jax import communication, search, timing
 from unrealnas_jax.config import validate
 
 MATMUL = 2048  # rows and columns of the matrices whose product shows what the machine can do
@@ -71,6 +71,7 @@ def measure(config, steps, profile=''):
     'step_gflops': gflop / timed.step_seconds,
     'matmul_gflops': matmul_gflops,
     'share_of_matmul': gflop / timed.step_seconds / matmul_gflops,
+    'all_reduces': communication.count(search.prepare(config, dataset)),
     'xla_temp_bytes': timed.memory.temp_size_in_bytes,
     'peak_rss_bytes': peak,
     'train_loss': timed.losses['train_loss'],

@@ -29,8 +29,8 @@ class Sum(NamedTuple):
 def count(search):
   """The all-reduces of a step: {kind: {'arrays': their number, 'bytes': of all on one device}}.
 
-  search: as search.prepare gives it. Kinds: weights and architecture, their gradients; metrics, what
-  else parallel.mean averages; batch_norm, statistics and their gradients, all the rest.
+  search: as search.prepare gives it. Kinds: weights and architecture, their gradients; metrics,
+  what else parallel.mean averages; batch_norm, statistics and their gradients, all the rest.
   XLA may send arrays together that do not depend on each other; the bytes stay the same.
   Of the branches of a condition the one that sends most counts.
   Raises ValueError: how often a loop with an all-reduce runs is not known before.
@@ -61,7 +61,7 @@ def _shapes(tree):
 
 
 def _kinds(sums, trees):
-  """(kind, bytes) of each sum; a tree is summed leaf by leaf. trees: {kind: shapes of its leaves}"""
+  """(kind, bytes) of each sum. trees: {kind: shapes of the leaves, which are summed in turn}."""
   while sums:
     head, *_ = sums
     kind, length = 'metrics' if head.averaged else 'batch_norm', 1
