@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 
-from unrealnas_jax import main as command_line
 from unrealnas_jax import communication, search, timing
+from unrealnas_jax import main as command_line
 from unrealnas_jax.config import validate
 
 MATMUL = 2048  # rows and columns of the matrices whose product shows what the machine can do

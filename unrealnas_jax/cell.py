@@ -49,7 +49,7 @@ def apply(space, form, mode, cells, older, newer, dropout=None):
   empty = jnp.zeros((*bank.shape[1:-1], space.nodes * bank.shape[-1]), bank.dtype)
   body = functools.partial(_one_cell, space, form, mode, dropout)
   parts = [_equal_part(space, form, cells, place) for place in range(len(cells))]
-  (*_, previous, last), found = repeat.over(mode.plain, body, (bank, second, empty, empty), parts)
+  (*_, previous, last), found = repeat.over(mode, body, (bank, second, empty, empty), parts)
   seen = []
   for place, (walked, _, _) in enumerate(found):
     if place:
@@ -94,15 +94,16 @@ def _one_cell(space, form, mode, dropout, carry, part):
     dropout = jax.random.fold_in(dropout[0], part['number']), dropout[1]
   walked = part['params']['walk'], part['stats']['walk'], part['weights']
   bank, seen = mixed.walk(form, mode, space.edges, bank, *walked, dropout, part['first'])
-  # On the way back this is computed again, from the finished states that `walk` keeps anyway.
-  leave = functools.partial(_leave, space, mode)
-  leave = leave if mode.plain else jax.checkpoint(leave, prevent_cse=False)
-  output, (newer, seen_newer), (after, seen_older) = leave(bank, part)
+  leave = functools.partial(_leave, space, mode, part)
+  if not isinstance(part['number'], int):
+    # A loop would keep the output; it is made again from the states that `walk` keeps anyway.
+    leave = jax.checkpoint(leave, prevent_cse=False)
+  output, (newer, seen_newer), (after, seen_older) = leave(bank)
   bank = _bank(space, form, jnp.stack([older, newer]))
   return (bank, after, previous, output), (seen, seen_newer, seen_older)
 
 
-def _leave(space, mode, bank, part):
+def _leave(space, mode, part, bank):
   """A cell's output, and the newer state of the next cell and the older of the one after it."""
   output = jnp.concatenate(list(bank[-space.nodes :]), axis=-1)
 

@@ -46,7 +46,7 @@ def apply(shape, mode, params, stats, weights, images, dropout=None):
       for n in range(shape.cells)
     ]
     body = functools.partial(_cell, shape, mode, weights['normal'], dropout)
-    x, seen[name] = repeat.over(mode.plain, body, x, cells)
+    x, seen[name] = repeat.over(mode, body, x, cells)
   x, seen['last'] = layers.norm(x, params['last'], stats['last'], mode)
   return jax.nn.relu(x), seen
 
