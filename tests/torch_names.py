@@ -66,7 +66,7 @@ def supernet_params(weights, like, space, cells):
 
 def _group_of_edge(space, row, reduce):
   """Which stack of edges of a cell holds the edge of a row of the mixing weights, and where."""
-  rows, _ = cell.walked_edges(space, reduce)
+  rows = cell.walked_edges(space, reduce)
   if row in rows:
     return 'walk', (list(rows).index(row),)
   source, node = np.argwhere(cell.input_edges(space) == row)[0]

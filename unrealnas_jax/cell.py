@@ -28,7 +28,7 @@ def init(draw, space, form, channels, older, newer, reduce, shrunk):
   else:
     older = layers.init_relu_conv(draw, 1, older, channels, affine)
   pairs = {'older': older, 'newer': newer}
-  rows, _ = walked_edges(space, reduce)
+  rows = walked_edges(space, reduce)
   states = space.nodes if reduce else space.inputs + space.nodes
   pairs['walk'] = mixed.init(draw, form, channels, 1, states, len(rows))
   if reduce:
@@ -66,7 +66,7 @@ def _enter(space, form, mode, cells, older, newer):
 
   -> (bank of the first cell, older state of the second, what was seen of each cell)
   """
-  seen, states = [{} for _ in cells], []
+  seen = [{} for _ in cells]
 
   def match(place, name, x):
     *_, params, stats = cells[place]
@@ -135,7 +135,7 @@ def _equal_part(space, form, cells, place):
   part = {'number': number, 'weights': weights, 'first': space.inputs if reduces else 0}
   walk = [tree['walk'] for tree in own]
   if reduces:
-    rows, _ = walked_edges(space, True)
+    rows = walked_edges(space, True)
     walk[0] = _spread(walk[0], rows, edges)
     walk[1] = {
       'edges': _spread(walk[1]['edges'], rows, edges),
@@ -155,7 +155,7 @@ def _walked_part(space, seen, reduces):
   """What was seen of the edges and states that a cell has."""
   if not reduces:
     return seen
-  rows, _ = walked_edges(space, True)
+  rows = walked_edges(space, True)
   return {
     'edges': jax.tree.map(lambda leaf: leaf[rows], seen['edges']),
     'pools': jax.tree.map(lambda leaf: leaf[space.inputs :], seen['pools']),
@@ -168,10 +168,9 @@ def _spread(tree, rows, count):
 
 
 def walked_edges(space, reduce):
-  """Rows of the walked edges in the mixing weights, and the edges between walked states."""
+  """Rows of the walked edges in the mixing weights."""
   first = space.inputs if reduce else 0
-  rows = [row for row, (source, _) in enumerate(space.edges) if source >= first]
-  return np.array(rows), tuple((s - first, d - first) for s, d in (space.edges[r] for r in rows))
+  return np.array([row for row, (source, _) in enumerate(space.edges) if source >= first])
 
 
 def input_edges(space):

@@ -44,7 +44,7 @@ def edges(space, params):
   for number, cell_params in enumerate(params['cells']):
     kind = space.kind_of(number, len(params['cells']))
     channels = cell_params['newer']['kernel'].shape[-1]
-    rows, _ = cell.walked_edges(space, kind == 'reduce')
+    rows = cell.walked_edges(space, kind == 'reduce')
     yield kind, rows, 1, channels, cell_params['walk']
     if kind == 'reduce':
       rows = cell.input_edges(space).reshape(-1)
