@@ -64,5 +64,19 @@ def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path):
   assert f'{tmp_path}/file/unrealnas_jax/compiled cannot be written to' in log
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='the cache folder is named by XDG_CACHE_HOME')
+def test_what_a_killed_program_left_half_written_is_written_again(tmp_path):
+  first, _ = run(tmp_path)
+  kept = {path: path.stat().st_size for path in programs(tmp_path)}
+  torn = max(kept, key=kept.get)
+  torn.write_bytes(torn.read_bytes()[:100])
+  torn.with_name(torn.name.removesuffix('-cache') + '-atime').unlink()
+  second, log = run(tmp_path)
+  assert second == first
+  assert 'Error' not in log
+  assert {path: path.stat().st_size for path in programs(tmp_path)}.keys() == kept.keys()
+  assert torn.stat().st_size > 100
+
+
 def test_tests_keep_nothing_in_the_users_folder():
   assert not jax.config.jax_enable_compilation_cache

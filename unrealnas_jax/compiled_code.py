@@ -6,6 +6,7 @@ is only where, how much, and from how small a program on.
 
 import os
 
+import filelock
 import jax
 import platformdirs
 from absl import logging
@@ -26,6 +27,8 @@ def keep():
   try:
     folder.mkdir(parents=True, exist_ok=True)
     writable = os.access(folder, os.W_OK)
+    if writable:
+      _remove_torn(folder)
   except OSError:
     writable = False
   if not writable:
@@ -34,3 +37,17 @@ def keep():
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_compilation_cache_max_size', MAX_BYTES)
   jax.config.update('jax_persistent_cache_min_compile_time_secs', MIN_SECONDS)
+
+
+def _remove_torn(folder):
+  """Removes what a killed program was writing: a program without its time of use, written after it.
+
+  JAX would never replace it, nor keep any other program beside it (jax-ml/jax issue 39880).
+  """
+  try:
+    with filelock.FileLock(folder / '.lockfile', timeout=0):  # the lock JAX writes under
+      for program in folder.glob('*-cache'):
+        if not program.with_name(program.name.removesuffix('-cache') + '-atime').exists():
+          program.unlink()
+  except filelock.Timeout:
+    pass  # another program is writing, and has looked for itself

@@ -79,7 +79,6 @@ FILES = (
 def main(argv, values=flags.FLAGS):
   """Does the job that the parsed flags describe; the exit code."""
   _set_up_log()
-  compiled_code.keep()
   try:
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
@@ -106,6 +105,7 @@ def run(config, workdir):
   Raises ValueError: config, workdir or data cannot be used.
   """
   distributed.check()
+  compiled_code.keep()
   path = epath.Path(workdir) / 'result.json'
   if path.exists() and claim.is_ours(workdir, config):
     _tell(f'{workdir} holds this run, finished; another --workdir starts a new one.')
@@ -134,6 +134,7 @@ def run(config, workdir):
 
 def estimate(config, workdir):
   """Prints what the run would be and cost, without a workdir. Raises ValueError: as `run`."""
+  compiled_code.keep()
   validate(config, jax.device_count())
   claim.check(workdir, config)
   dataset, given = load_data(config), _given(config, workdir)
