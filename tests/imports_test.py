@@ -1,4 +1,4 @@
-"""What the import of the program may not do: look for devices, or load what is needed later only."""
+"""What an import of the program may not do: look for devices, or load what is needed later."""
 
 import subprocess
 import sys

@@ -1,12 +1,18 @@
-"""Times the search step of a config and prints one JSON object.
+"""Times a step of a search, or of a retraining, and prints one JSON object.
 
-  python -m unrealnas_jax.benchmark --config=configs/noise.py:paper --config.search.batch=16
+  python -m unrealnas_jax.benchmark --config=configs/noise.py:paper --batch=16
+  python -m unrealnas_jax.benchmark --config=configs/noise.py:paper --batch=16 --method=pc_darts
+  python -m unrealnas_jax.benchmark --config=configs/noise.py:paper --batch=16 --genotype=DARTS_V2
 
-What is timed is what a search runs: its compiled step on all devices, on batches of its source, and
-the host's making of these batches, which a search does meanwhile.
+What is timed is what a run does: its compiled step on all devices, on batches of its source, and
+the host's making of these batches, which a run does meanwhile. Of a search in stages it is the
+first. A retraining is timed on the images of config.source too, so no data set is needed for it.
+Programs are compiled anew, without those kept on disk, unless --cache is given.
 """
 
+import importlib.util
 import json
+import os
 import resource
 import statistics
 import sys
@@ -16,72 +22,166 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 
-from unrealnas_jax import communication, search, timing
+from unrealnas_jax import (
+  communication,
+  compiled_code,
+  environment,
+  kernels,
+  retrain,
+  search,
+  stages,
+  timing,
+)
 from unrealnas_jax import main as command_line
 from unrealnas_jax.config import validate
+from unrealnas_jax.data import IMAGELESS, SOURCES
+from unrealnas_jax.given_genotype import load_genotype
+from unrealnas_jax.methods import METHODS
+from unrealnas_jax.rules import flatten
 
 MATMUL = 2048  # rows and columns of the matrices whose product shows what the machine can do
-
-flags.DEFINE_integer('steps', 5, 'how many steps are timed, after the first', lower_bound=1)
-flags.DEFINE_string('profile', '', 'folder for a trace of one step, to be opened in Perfetto')
+CONFIGS = {'darts': 'noise', 'random': 'random_search'}  # of methods whose file has another name
 
 
-def main(argv):
-  """Prints the facts of the config's search step; the exit code."""
+def parse(argv, values=flags.FLAGS):
+  """Defines and parses the flags; what is left of argv. Bad flags end the program with code 2."""
+  own = {'flag_values': values}
+  about = 'how many steps are timed, after the first'
+  flags.DEFINE_integer('steps', 5, about, lower_bound=1, **own)
+  flags.DEFINE_integer('batch', None, 'images a step over all devices', lower_bound=1, **own)
+  about = 'a method, with the settings of its own config file and the source of --config'
+  flags.DEFINE_string('method', '', about, **own)
+  flags.DEFINE_string('genotype', '', 'times the retraining of it; as config.genotype', **own)
+  flags.DEFINE_bool('cache', False, 'takes compiled programs from disk, as a run does', **own)
+  about = 'folder for a trace of one step, to be opened in Perfetto; its kernels are summed'
+  flags.DEFINE_string('profile', '', about, **own)
+  return command_line.parse(argv, values)
+
+
+def main(argv, values=flags.FLAGS):
+  """Prints the facts of a step of the config; the exit code."""
   del argv
+  if values.cache:
+    compiled_code.keep()
+  else:
+    jax.config.update('jax_enable_compilation_cache', False)
   try:
-    facts = measure(flags.FLAGS.config, flags.FLAGS.steps, flags.FLAGS.profile)
+    config = values.config
+    given = values['config'].override_values
+    if values.method:
+      config = of_method(config, values['config'].config_filename, values.method, given)
+    changed = adapt(config, values.batch, values.genotype, given)
+    facts = {'changed_here': changed} | measure(config, values.steps, values.profile)
   except ValueError as error:
     return command_line.fail(error)
   print(json.dumps(facts, indent=2))
   return 0
 
 
-def measure(config, steps, profile=''):
-  """Facts of a search step: times in seconds, memory in bytes.
+def of_method(config, file, method, given):
+  """The config of a method's own file, with the source and data of `config` and the keys given.
 
-  A step takes a batch of search.batch images from each of the two halves; images a second count one
-  of them, on the device and on the host alike, so that the two can be compared.
+  file: that of `config`, beside which the method's lies, with the choice behind its colon.
+  Raises ValueError: no such method, or its file is not for this search space.
+  """
+  if method not in METHODS:
+    raise ValueError(f'--method={method}; allowed: {", ".join(METHODS)}')
+  if config.search.space != 'darts':
+    raise ValueError(
+      f"--method={method}; allowed: with search.space = 'darts'; configs/nasbench201.py:{method} "
+      'chooses it there'
+    )
+  file, _, choice = file.partition(':')
+  path = os.path.join(os.path.dirname(file), f'{CONFIGS.get(method, method)}.py')
+  if not os.path.exists(path):
+    raise ValueError(f'--method={method}; allowed: beside a config file that has {path} with it')
+  spec = importlib.util.spec_from_file_location(f'config_of_{method}', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  found = module.get_config(choice or 'auto')
+  found.source, found.data = config.source, config.data
+  found.update_from_flattened_dict(given)
+  return found
+
+
+def adapt(config, batch, genotype, given):
+  """Makes a config one of which a step alone is wanted; {key: value} of what changed.
+
+  batch, genotype: of the flags; None and '' leave what config has. given: keys that the user has
+  set, which stay.
+  """
+  asked = {'genotype': genotype} if genotype else {}
+  part = 'retrain' if genotype or config.genotype else 'search'
+  if batch:
+    asked[f'{part}.batch'] = batch
+  # A search reads no images for a retraining that does not follow, nor does that want no epochs.
+  epochs = (config.retrain.epochs or 1) if part == 'retrain' else 0
+  helps = {'search.steps_per_call': 1, 'retrain.epochs': epochs}
+  wanted = {key: value for key, value in helps.items() if key not in given} | asked
+  before = flatten(config.to_dict())
+  changed = {key: value for key, value in wanted.items() if before[key] != value}
+  config.update_from_flattened_dict(changed)
+  return changed
+
+
+def measure(config, steps, profile=''):
+  """Facts of a step: times in seconds, memory in bytes.
+
+  A step of a search takes a batch of search.batch images from each of the two halves; images a
+  second count one of them, on the device and on the host alike, so that the two can be compared.
   steps: how many are timed, after the first; profile: folder for a trace of one more, or ''.
   Raises ValueError: the config or its data cannot be used.
   """
   validate(config, jax.device_count())
-  dataset = command_line.load_data(config)
-  plan, arguments = prepare(config, dataset)
+  # A retraining is timed on the images of any source: real ones are read only where it is real.
+  dataset = None if config.source.name in IMAGELESS else command_line.load_data(config)
+  part = 'retrain' if config.genotype else 'search'
+  plan, arguments, of_part = (prepare_retraining if config.genotype else prepare)(config, dataset)
   timed = timing.measure(plan, arguments, steps, profile)
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
     1 if sys.platform == 'darwin' else 1024
   )
-  batch_seconds = time_batches(plan, steps)
-  gflop, matmul_gflops = count_gflop(config, dataset), measure_matmul()
+  batch, batch_seconds = config[part].batch, time_batches(plan, steps)
+  counted = {} if config.genotype else count(config, dataset, timed.step_seconds)
+  cached = jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir
   return {
-    'method': config.method.name,
+    'part': part,
+    **of_part,
     'devices': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
-    'channels': config.search.channels,
-    'cells': config.search.cells,
-    'batch': config.search.batch,
+    'cpu': f'{os.cpu_count()} cores of {environment.cpu_model()}',
+    'compiled_programs': cached or 'none kept: compiled anew',
+    'batch': batch,
     'trace_seconds': timed.trace_seconds,
     'compile_seconds': timed.compile_seconds,
     'first_step_seconds': timed.first_step_seconds,
     'step_seconds': timed.step_seconds,
-    'images_per_second': config.search.batch / timed.step_seconds,
+    'images_per_second': batch / timed.step_seconds,
     'host_batch_seconds': batch_seconds,
-    'host_images_per_second': config.search.batch / batch_seconds,
-    'step_gflop': gflop,
-    'step_gflops': gflop / timed.step_seconds,
-    'matmul_gflops': matmul_gflops,
-    'share_of_matmul': gflop / timed.step_seconds / matmul_gflops,
-    'all_reduces': communication.count(search.prepare(config, dataset)),
+    'host_images_per_second': batch / batch_seconds,
+    **counted,
     'xla_temp_bytes': timed.memory.temp_size_in_bytes,
     'peak_rss_bytes': peak,
     'train_loss': timed.losses['train_loss'],
+    **({'kernels': kernels.longest(profile)} if profile else {}),
   }
 
 
 def prepare(config, dataset, plain=False):
-  """The plan of the config's search, and what its first call is given."""
+  """(the plan of the first stage of a search, what its first call is given, facts of it)"""
+  config, *later = stages.configs(config)
   key, plan, *_ = search.prepare(config, dataset, plain=plain)
-  return plan, timing.first_arguments(key, plan)
+  hp, facts = config.search, {'method': config.method.name}
+  facts |= {'channels': hp.channels, 'cells': hp.cells, 'stages': 1 + len(later)}
+  return plan, timing.first_arguments(key, plan), facts
+
+
+def prepare_retraining(config, dataset):
+  """As `prepare`, of the retraining of config.genotype on the images of config.source."""
+  source = SOURCES[config.source.name](config, dataset)
+  key, plan, network = retrain.prepare(config, load_genotype(config.genotype), source)
+  facts = {'channels': config.retrain.channels, 'cells': config.retrain.cells}
+  facts = {'genotype': config.genotype} | facts | retrain.measure(network, source.shape)
+  return plan, timing.first_arguments(key, plan), facts
 
 
 def time_batches(plan, steps):
@@ -91,14 +191,22 @@ def time_batches(plan, steps):
   return (time.perf_counter() - started) / (calls * plan.per_call)
 
 
-def count_gflop(config, dataset):
-  """10^9 floating-point operations of a step, by XLA's cost analysis.
+def count(config, dataset, step_seconds):
+  """What a step of a search computes and what devices send each other in it.
 
   XLA counts the body of a loop once however often it runs, so this counts the same step with its
   loops written out; what the quick form computes a second time to save memory is not in it.
   """
-  plan, arguments = prepare(config, dataset, plain=True)
-  return plan.step.lower(*arguments).cost_analysis()['flops'] / 1e9
+  plan, arguments, _ = prepare(config, dataset, plain=True)
+  gflop = plan.step.lower(*arguments).cost_analysis()['flops'] / 1e9
+  rate, matmul = gflop / step_seconds, measure_matmul()
+  return {
+    'step_gflop': gflop,
+    'step_gflops': rate,
+    'matmul_gflops': matmul,
+    'share_of_matmul': rate / matmul,
+    'all_reduces': communication.count(search.prepare(stages.configs(config)[0], dataset)),
+  }
 
 
 def measure_matmul():
@@ -115,4 +223,4 @@ def measure_matmul():
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=command_line.parse)
+  app.run(main, flags_parser=parse)

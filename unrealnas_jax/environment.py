@@ -24,10 +24,21 @@ def describe():
     'devices': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
     'processes': jax.process_count(),
     'cpu_cores': os.cpu_count(),
+    'cpu_model': cpu_model(),
     'platform': platform.platform(),
     'python': platform.python_version(),
     **{name: importlib.metadata.version(name) for name in PACKAGES},
   }
+
+
+def cpu_model():
+  """What the processor calls itself, where Linux tells it, else its architecture."""
+  try:
+    with open('/proc/cpuinfo') as file:
+      names = [line.partition(':')[2].strip() for line in file if line.startswith('model name')]
+  except OSError:
+    names = []
+  return names[0] if names else platform.machine()
 
 
 def revision(folder):

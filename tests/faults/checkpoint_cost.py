@@ -36,7 +36,7 @@ class Clock:
 def measure(config, repeats):
   """Medians over the repeats; shares are of the steps between two checkpoints."""
   validate(config, jax.device_count())
-  plan, (key, state, *batches) = benchmark.prepare(config, command_line.load_data(config))
+  plan, (key, state, *batches), _ = benchmark.prepare(config, command_line.load_data(config))
   state, _ = jax.block_until_ready(plan.step(key, state, *batches))
   laps = {name: [] for name in ('call', 'look', 'save', 'write')}
   with tempfile.TemporaryDirectory() as folder:
