@@ -49,6 +49,7 @@ def test_it_runs_from_start_to_end(notebook, tmp_path, monkeypatch):
   monkeypatch.setenv('PYTHONPATH', os.pathsep.join((str(ROOT), str(ROOT / 'tests'))))
   monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
   monkeypatch.setenv('JAX_NUM_CPU_DEVICES', '1')
+  monkeypatch.setenv('JAX_ENABLE_COMPILATION_CACHE', 'false')  # nothing in the user's folder
   monkeypatch.setenv(
     'XLA_FLAGS', '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
   )
