@@ -210,6 +210,19 @@ def test_initial_values_are_those_of_pytorch():
   assert 0 < jnp.abs(bias).max() <= 1 / math.sqrt(params['classifier']['kernel'].shape[0])
 
 
+def test_batch_norm_keeps_its_digits_where_the_mean_is_large():
+  """Against NumPy in float64; values of mean 1000 and deviation 1."""
+  x = 1000 + np.random.default_rng(0).normal(size=(4, 5, 5, 3)).astype(np.float32)
+  stats = {'mean': jnp.zeros(3), 'var': jnp.ones(3)}
+  y, seen = ops.batch_norm(jnp.asarray(x), stats, True)
+  stats = ops.running(stats, seen)
+  exact = x.astype(np.float64)
+  mean, var = exact.mean((0, 1, 2)), exact.var((0, 1, 2))
+  np.testing.assert_allclose(y, (exact - mean) / np.sqrt(var + 1e-5), atol=1e-3)
+  np.testing.assert_allclose(stats['mean'], 0.1 * mean, rtol=1e-5)
+  np.testing.assert_allclose(stats['var'], 0.9 + 0.1 * var * 100 / 99, rtol=1e-5)
+
+
 def test_four_devices_equal_one():
   """Same logits and running statistics, although each device sees two of the eight examples."""
   images, batch_keys = noise(8, 8, 8, 3), keys(8)

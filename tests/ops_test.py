@@ -145,7 +145,8 @@ def test_gradient_of_batch_norm_goes_through_the_statistics(shape, form):
     return (y * g).sum(), (y, seen)
 
   found, expected = (jax.grad(loss, (0, 1), has_aux=True)(x, scale) for loss in (ours, plain))
-  tiny.assert_trees_close(found, expected, 3e-5)  # x counts from 0 where there are many values
+  # Where there are many values, they count from 0 and not from one of them.
+  tiny.assert_trees_close(found, expected, 1e-5 if shape[0] == 3 else 3e-5)
 
 
 def test_batch_norm_of_two_devices_equals_that_of_one():

@@ -82,7 +82,7 @@ def _enter(space, form, mode, cells, older, newer):
     nodes, seen[0]['inputs'] = mixed.reduce_inputs(form, mode, states, *arguments)
     bank = jnp.pad(nodes, [(space.inputs, 0)] + [(0, 0)] * 4)
   else:
-    bank = _bank(space, form, states)
+    bank = mixed.begin(form, states, space.nodes)
   second = match(1, 'older', newer) if len(cells) > 1 else jnp.zeros_like(bank[0])
   return bank, second, seen
 
@@ -90,8 +90,7 @@ def _enter(space, form, mode, cells, older, newer):
 def _one_cell(space, form, mode, dropout, carry, part):
   """Walks a cell and makes of its output the states that the next two begin with."""
   bank, older, _, previous = carry
-  if dropout:
-    dropout = jax.random.fold_in(dropout[0], part['number']), dropout[1]
+  dropout = mixed.part_of_dropout(dropout, part['number'])
   walked = part['params']['walk'], part['stats']['walk'], part['weights']
   bank, seen = mixed.walk(form, mode, space.edges, bank, *walked, dropout, part['first'])
   leave = functools.partial(_leave, space, mode, part)
@@ -99,7 +98,7 @@ def _one_cell(space, form, mode, dropout, carry, part):
     # A loop would keep the output; it is made again from the states that `walk` keeps anyway.
     leave = jax.checkpoint(leave, prevent_cse=False)
   output, (newer, seen_newer), (after, seen_older) = leave(bank)
-  bank = _bank(space, form, jnp.stack([older, newer]))
+  bank = mixed.begin(form, jnp.stack([older, newer]), space.nodes)
   return (bank, after, previous, output), (seen, seen_newer, seen_older)
 
 
@@ -123,32 +122,26 @@ def _leave(space, mode, part, bank):
   return output, *states
 
 
-def _bank(space, form, inputs):
-  return jnp.pad(mixed.unshuffle(form, inputs), [(0, space.nodes)] + [(0, 0)] * 4)
-
-
 def _equal_part(space, form, cells, place):
   """What `_one_cell` needs of a cell and of the next two, in a form that all cells share."""
-  number, weights, *own = cells[place]
-  reduces, channels = 'inputs' in own[0], own[0]['newer']['kernel'].shape[-1]
-  edges, states = len(space.edges), space.inputs + space.nodes
-  part = {'number': number, 'weights': weights, 'first': space.inputs if reduces else 0}
-  walk = [tree['walk'] for tree in own]
+  number, weights, params, stats = cells[place]
+  reduces, channels = 'inputs' in params, params['newer']['kernel'].shape[-1]
+  walked, walked_stats = params['walk'], stats['walk']
   if reduces:
-    rows = walked_edges(space, True)
-    walk[0] = _spread(walk[0], rows, edges)
-    walk[1] = {
-      'edges': _spread(walk[1]['edges'], rows, edges),
-      'pools': _spread(walk[1]['pools'], np.arange(space.inputs, states), states),
+    rows, states = walked_edges(space, True), space.inputs + space.nodes
+    walked = _spread(walked, rows, len(space.edges))
+    walked_stats = {
+      'edges': _spread(walked_stats['edges'], rows, len(space.edges)),
+      'pools': _spread(walked_stats['pools'], np.arange(space.inputs, states), states),
     }
+  part = {'number': number, 'weights': weights, 'first': space.inputs if reduces else 0}
+  part |= {'params': {'walk': walked}, 'stats': {'walk': walked_stats}}
   none = layers.init_relu_conv(jnp.zeros, 1, space.nodes * channels, channels, form.affine)
-  sides = [{'walk': tree} for tree in walk]
   for name, ahead in (('newer', 1), ('older', 2)):
     part[f'has_{name}'] = place + ahead < len(cells)
-    *_, params, stats = cells[place + ahead] if part[f'has_{name}'] else none
-    for side, tree in zip(sides, (params, stats), strict=True):
-      side[name] = tree[name] if part[f'has_{name}'] else tree
-  return part | {'params': sides[0], 'stats': sides[1]}
+    *_, params, stats = cells[place + ahead] if part[f'has_{name}'] else [{name: x} for x in none]
+    part['params'][name], part['stats'][name] = params[name], stats[name]
+  return part
 
 
 def _walked_part(space, seen, reduces):

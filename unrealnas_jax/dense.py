@@ -21,7 +21,7 @@ def conv(x, kernel, strides=(1, 1), padding=None):
   kh, kw, channels, features = kernel.shape
   ph, pw = padding or ((kh - 1) // 2, (kw - 1) // 2)
   if (kh, kw, ph, pw) == (1, 1, 0, 0):
-    return jnp.dot(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
+    return product(x[:, :: strides[0], :: strides[1]], kernel[0, 0])
   if jax.default_backend() != 'cpu':
     return lax.conv_general_dilated(
       *(x, kernel, strides),
@@ -30,4 +30,12 @@ def conv(x, kernel, strides=(1, 1), padding=None):
     )
   padded = jnp.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
   patches = jnp.concatenate(shifted_images(padded, (kh, kw), strides), axis=-1)
-  return jnp.dot(patches, kernel.reshape(kh * kw * channels, features))
+  return product(patches, kernel.reshape(kh * kw * channels, features))
+
+
+def product(x, kernel):
+  """1x1 convolution. x: [..., C_in], kernel: [C_in, C_out] -> [..., C_out].
+
+  Of two matrices: with more axes XLA copies a transposed x for the kernel's gradient.
+  """
+  return jnp.dot(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)

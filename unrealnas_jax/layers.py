@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from unrealnas_jax import ops
-from unrealnas_jax.dense import conv
+from unrealnas_jax.dense import conv, product
 from unrealnas_jax.depthwise import depthwise_conv
 
 
@@ -57,8 +57,7 @@ def norm(x, params, stats, mode, weight=None):
 
 def pointwise(x, kernel):
   """1x1 convolution. x: [..., C_in], kernel: [C_in, C_out]."""
-  y = jnp.dot(x.reshape(-1, x.shape[-1]), kernel.astype(x.dtype))
-  return y.reshape(*x.shape[:-1], -1)
+  return product(x, kernel.astype(x.dtype))
 
 
 def init_relu_conv(draw, size, channels_in, channels, affine, *leading):

@@ -102,7 +102,7 @@ def _walk(loop, table, form, mode, edges, bank, params, stats, weights, dropout,
     bank, total, stats = carry
     y, seen = own_operations(
       *(form, mode, _part(form, bank[sources[e]]), _at(params, e), _at(stats['edges'], e)),
-      *(weights[e], 1, _child(dropout, e)),
+      *(weights[e], 1, part_of_dropout(dropout, e)),
     )
     return bank, total + y, {**stats, 'edges': _put(stats['edges'], e, seen)}
 
@@ -151,7 +151,8 @@ def _walk_bwd(form, mode, edges, residuals, gradients):
 
     def run(x, weights, *learned):
       fixed = () if learned else (_at(params, e),)
-      arguments = *learned, *fixed, _at(stats['edges'], e), weights, 1, _child(dropout, e)
+      arguments = *learned, *fixed, _at(stats['edges'], e), weights, 1
+      arguments = *arguments, part_of_dropout(dropout, e)
       return own_operations(form, mode, _part(form, x), *arguments)[0]
 
     _, vjp = jax.vjp(run, bank[sources[e]], weights[e], *_at(learned, e))
@@ -299,9 +300,12 @@ def _shuffle(form, x, back=False):
   return ops.shuffle_channels(x, x.shape[-1] // parts if back else parts)
 
 
-def unshuffle(form, x):
-  """What `walk` has to be given of a state without edges, so that it comes out as x."""
-  return _shuffle(form, x, back=True)
+def begin(form, inputs, nodes):
+  """The bank that `walk` is given of the inputs of a cell, [I, B, H, W, C]; its nodes are zeros.
+
+  `walk` shuffles each state, so inputs are taken back first and come out as they are.
+  """
+  return jnp.pad(_shuffle(form, inputs, back=True), [(0, nodes)] + [(0, 0)] * 4)
 
 
 @jax.custom_vjp
@@ -332,11 +336,9 @@ def _order(edges, states):
   """
   sources, destinations = np.array(edges).T
   numbers = np.arange(states)
-  starts, ends = (np.searchsorted(destinations, numbers, side) for side in ('left', 'right'))
-  leave_out = np.array(
-    [[np.sum((sources < first) & (destinations == n)) for n in numbers] for first in numbers]
-  )
-  return sources, starts + leave_out, ends
+  sorted_by, first = destinations * states + sources, numbers[:, None]
+  starts = np.searchsorted(sorted_by, numbers * states + first)
+  return sources, starts, np.searchsorted(destinations, numbers, 'right')
 
 
 def _shared_weights(edges, weights, states):
@@ -358,8 +360,9 @@ def _zeros(tree):
   return jax.tree.map(jnp.zeros_like, tree)
 
 
-def _child(dropout, edge):
-  return dropout and (jax.random.fold_in(dropout[0], edge), dropout[1])
+def part_of_dropout(dropout, number):
+  """The (key, rate) of a cell or an edge of some number; None without dropout."""
+  return dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
 
 
 def _at(tree, index):

@@ -179,17 +179,17 @@ def batch_norm(
   by its biased variance while the running statistics keep the unbiased one.
   """
   scale = jnp.ones(x.shape[-1]) if scale is None else scale.astype(jnp.float32)
-  if not train:
-    y = _scaled(x, stats['mean'], stats['var'], scale)
-  elif again:
+  moments, seen = stats, stats
+  if train and again:
     moments = {'mean': stats['mean'], 'var': stats['var'] / _correction(x, axis_name)}
-    y = _normed_again(x, scale, moments, axis_name)
-  else:
-    normed = _normed.__wrapped__ if twice else _normed
-    y, stats = normed(x, scale, axis_name)
-    stats = {**stats, 'var': stats['var'] * _correction(x, axis_name)}
+  elif train:
+    # The rule of _normed knows how the moments depend on x.
+    moments = _batch_moments(x if twice else lax.stop_gradient(x), axis_name)
+    seen = {'mean': moments['mean'], 'var': moments['var'] * _correction(x, axis_name)}
+  normed = _normed if train and not twice else _normed.__wrapped__
+  y = normed(x, scale, moments, axis_name)
   y = y if bias is None else y + _over_pixels(bias.astype(jnp.float32), x)
-  return y.astype(x.dtype), stats
+  return y.astype(x.dtype), seen
 
 
 def running(stats, seen):
@@ -202,49 +202,19 @@ def running(stats, seen):
 
 # The gradient is written by hand so that it reads g and x once for two sums and once for dx, with
 # no centred or broadcast copy of either: what JAX makes of the formulas took twice the passes.
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _normed(x, scale, axis_name):
-  mean, var = _batch_moments(x.astype(jnp.float32), axis_name)
-  return _scaled(x, mean, var, scale), {'mean': mean, 'var': var}
-
-
-def _normed_fwd(x, scale, axis_name):
-  y, moments = _normed.__wrapped__(x, scale, axis_name)
-  return (y, moments), (x, scale, moments)
-
-
-def _normed_bwd(axis_name, residuals, gradients):
-  # What was seen only goes into running statistics, which no loss is differentiated through.
-  return _norm_gradient(axis_name, residuals, gradients[0])
-
-
-_normed.defvjp(_normed_fwd, _normed_bwd)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _normed_again(x, scale, moments, axis_name):
-  """The y of _normed, whose moments are known; its gradient goes through them all the same."""
-  return _scaled(x, moments['mean'], moments['var'], scale)
+def _normed(x, scale, moments, axis_name):
+  """(x - mean) scale / sigma; as if its moments, those of the batch, were computed here."""
+  factor = lax.rsqrt(moments['var'] + EPSILON) * scale
+  centred = x.astype(jnp.float32) - _over_pixels(moments['mean'], x)
+  return centred * _over_pixels(factor, x)
 
 
-def _normed_again_fwd(x, scale, moments, axis_name):
-  return _normed_again.__wrapped__(x, scale, moments, axis_name), (x, scale, moments)
+def _normed_fwd(x, scale, moments, axis_name):
+  return _normed.__wrapped__(x, scale, moments, axis_name), (x, scale, moments)
 
 
-def _normed_again_bwd(axis_name, residuals, g):
-  return *_norm_gradient(axis_name, residuals, g), jax.tree.map(jnp.zeros_like, residuals[-1])
-
-
-_normed_again.defvjp(_normed_again_fwd, _normed_again_bwd)
-
-
-def _scaled(x, mean, var, scale):
-  factor = lax.rsqrt(var + EPSILON) * scale
-  return (x.astype(jnp.float32) - _over_pixels(mean, x)) * _over_pixels(factor, x)
-
-
-def _norm_gradient(axis_name, residuals, g):
-  """(dx, dscale) for y = (x - mean) scale / sigma, both moments being functions of x."""
+def _normed_bwd(axis_name, residuals, g):
   x, scale, moments = residuals
   x32, mean, axes = x.astype(jnp.float32), moments['mean'], tuple(range(x.ndim - 1))
   factor = lax.rsqrt(moments['var'] + EPSILON)
@@ -259,7 +229,10 @@ def _norm_gradient(axis_name, residuals, g):
   steep, flat = factor * scale, factor**3 * scale * slope
   level = flat * mean - steep * shift
   dx = _over_pixels(steep, x) * g - _over_pixels(flat, x) * x32 + _over_pixels(level, x)
-  return dx.astype(x.dtype), dscale
+  return dx.astype(x.dtype), dscale, jax.tree.map(jnp.zeros_like, moments)
+
+
+_normed.defvjp(_normed_fwd, _normed_bwd)
 
 
 def _few(x):
@@ -277,7 +250,7 @@ def _batch_moments(x, axis_name):
   # close to each other; there they count from one of them, the middle one. With many values that
   # would cost a pass over memory for nothing. Moments do not depend on the origin, so it needs no
   # gradient.
-  few = _few(x)
+  few, x = _few(x), x.astype(jnp.float32)
   middle = x[tuple(size // 2 for size in x.shape[:-1])]
   origin = lax.stop_gradient(middle) if few else jnp.zeros_like(middle)
   shifted = x - _over_pixels(origin, x) if few else x
@@ -285,9 +258,10 @@ def _batch_moments(x, axis_name):
   shift, square = jnp.mean(shifted, axes), jnp.mean(jnp.square(shifted), axes)
   mean, var = origin + shift, jnp.maximum(square - jnp.square(shift), 0)
   if axis_name is None:
-    return mean, var
+    return {'mean': mean, 'var': var}
   everywhere = lax.pmean(mean, axis_name)
-  return everywhere, lax.pmean(var + jnp.square(mean - everywhere), axis_name)
+  var = lax.pmean(var + jnp.square(mean - everywhere), axis_name)
+  return {'mean': everywhere, 'var': var}
 
 
 def _over_pixels(vector, x):

@@ -7,6 +7,8 @@ row, loops compile in 50 s. What is written out, as all is in plain form (layers
 choices while it is traced.
 """
 
+import operator
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -30,7 +32,7 @@ def over(mode, body, carry, parts):
     return carry, found
   stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
   carry, found = lax.scan(body, carry, stacked)
-  return carry, [jax.tree.map(lambda leaf: leaf[n], found) for n in range(len(parts))]  # noqa: B023
+  return carry, [jax.tree.map(operator.itemgetter(n), found) for n in range(len(parts))]
 
 
 def choose(condition, run, otherwise, *arguments):

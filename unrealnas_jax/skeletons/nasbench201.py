@@ -7,7 +7,6 @@ Source: Dong, Yang 2020, "NAS-Bench-201"; AutoDL-Projects, models/cell_searchs.
 import functools
 
 import jax
-import jax.numpy as jnp
 
 from unrealnas_jax import layers, mixed, ops, repeat
 from unrealnas_jax.stems import conv_norm, init_conv
@@ -62,9 +61,8 @@ def edges(space, params):
 
 def _cell(shape, mode, weights, dropout, x, one):
   space, form = shape.space, shape.form
-  if dropout:
-    dropout = jax.random.fold_in(dropout[0], one['number']), dropout[1]
-  bank = jnp.pad(mixed.unshuffle(form, x[None]), [(0, space.nodes)] + [(0, 0)] * 4)
+  dropout = mixed.part_of_dropout(dropout, one['number'])
+  bank = mixed.begin(form, x[None], space.nodes)
   variables = one['params'], one['stats'], weights
   bank, seen = mixed.walk(form, mode, space.edges, bank, *variables, dropout=dropout)
   return bank[-1], seen
