@@ -208,6 +208,9 @@ def paper():
   search.affine = False  # norms have a learned scale and bias, each edge its own
   search.stem = 'cifar'  # as retrain.stem
   search.batch = 64  # images a step over all devices, which must divide it
+  # Images over all devices that are computed at once, to save memory: a divisor of batch and a
+  # multiple of the number of devices. Batch norm then sees so many, and results differ; 0 = batch
+  search.microbatch = 0
   # Passes over the half of the data that trains the weights; 0 only for random: no training at all.
   search.epochs = 50
   search.train_portion = 0.5  # fraction of the data for the weights, the rest: architecture
@@ -231,6 +234,8 @@ def paper():
   retrain.channels = 36  # width of the first cell
   retrain.cells = 20  # the two at 1/3 and 2/3 of the depth reduce; NAS-Bench-201: cells of a stage
   retrain.batch = 96  # images a step over all devices, which must divide it
+  retrain.microbatch = 0  # as search.microbatch
+  retrain.remat = False  # compute each cell twice to save memory; results are the same
   retrain.epochs = 600  # passes over the training images; 0 = no retraining
   # cifar (full resolution) or imagenet (1/8 of height and width); NAS-Bench-201: cifar
   retrain.stem = 'cifar'

@@ -137,12 +137,13 @@ def _fitted(config, network, source, key):
 
   run_batch = parallel.pmap_step(count, batches=1, donate=False)
   key, indices = parallel.replicate(key), np.arange(source.examples)
+  batch_size = config.retrain.microbatch or config.retrain.batch
   part = jax.process_index(), jax.process_count()
 
   def fitted(state):
     counts = [
       np.asarray(run_batch(key, state, parallel.shard(batch)), np.float64)
-      for batch in batches.eval_batches(source.read, indices, config.retrain.batch, part=part)
+      for batch in batches.eval_batches(source.read, indices, batch_size, part=part)
     ]
     right, known = np.sum(counts, axis=0)
     return right / known

@@ -104,6 +104,17 @@ def _check_batches(config, devices, dataset):
       )
 
 
+def _check_microbatches(config, devices, dataset):
+  for name in [name for name in phases(config) if name != 'generator']:
+    batch, part = config[name].batch, config[name].microbatch
+    allowed = [n for n in range(devices, batch + 1, devices) if batch % n == 0]
+    if part and part not in allowed and batch % devices == 0:
+      yield (
+        f'{name}.microbatch = {part}; allowed: 0, or a divisor of {name}.batch = {batch} and '
+        f'multiple of the number of devices, {devices}: {", ".join(map(str, allowed))}'
+      )
+
+
 def _check_halves(config, devices, dataset):
   key, examples = examples_of(config, dataset)
   if 'search' not in phases(config) or not examples:
@@ -342,6 +353,7 @@ CHECKS = (
   _check_analysis,
   _check_data,
   _check_batches,
+  _check_microbatches,
   _check_halves,
   _check_order,
   _check_learning_rates,

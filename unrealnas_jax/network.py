@@ -26,7 +26,7 @@ def make(genotype, channels, cells, classes, auxiliary=False, stem='cifar', **se
   """The evaluation network of a genotype of either kind.
 
   cells: of a Genotype the number of all cells, of an Architecture those of each of three stages.
-  auxiliary, stem: only a Genotype has a choice. settings: dtype, axis_name, draw, of both networks.
+  auxiliary, stem: only a Genotype has a choice. settings: dtype, axis_name, draw, remat, of both.
   """
   if isinstance(genotype, Architecture):
     assert (bool(auxiliary), stem) == (False, 'cifar'), 'NAS-Bench-201 has one kind of network'
@@ -42,6 +42,7 @@ class Network(nn.Module):
   dtype: of the activations; parameters, statistics and logits stay float32.
   axis_name: the axis of the devices a batch is spread over (batch norm), None for one device.
   draw: what initial weights are made from (ops.one_draw); None draws one by one from init's key.
+  remat: only what goes from cell to cell is kept for the gradient, the rest is computed again.
   Source: Liu et al. 2019, DARTS, cnn/model.py.
   """
 
@@ -54,6 +55,7 @@ class Network(nn.Module):
   dtype: Any = jnp.float32
   axis_name: str | None = None
   draw: Callable | None = None
+  remat: bool = False
 
   @nn.compact
   def __call__(self, images, *, train, drop_path=0.0, example_keys=None):
@@ -78,10 +80,11 @@ class Network(nn.Module):
 
     older, newer = STEMS[self.stem](width, mode, name='stem')(images.astype(mode.dtype))
     shrunk = self.stem == 'imagenet'
+    make_cell = nn.remat(Cell) if self.remat and not self.is_initializing() else Cell
     for number in range(self.cells):
       reduce = number in reductions
       width = 2 * width if reduce else width
-      cell = Cell(self.genotype, width, reduce, shrunk, mode, name=f'cell_{number}')
+      cell = make_cell(self.genotype, width, reduce, shrunk, mode, name=f'cell_{number}')
       older, newer = newer, cell(older, newer, paths[number])
       shrunk = reduce
       if self.auxiliary and number == reductions[1] and (train or self.is_initializing()):

@@ -24,6 +24,7 @@ class Network201(nn.Module):
   dtype: of the activations; parameters, statistics and logits stay float32.
   axis_name: the axis of the devices a batch is spread over (batch norm), None for one device.
   draw: what initial weights are made from (ops.one_draw); None draws one by one from init's key.
+  remat: only what goes from cell to cell is kept for the gradient, the rest is computed again.
   """
 
   architecture: Architecture
@@ -33,6 +34,7 @@ class Network201(nn.Module):
   dtype: Any = jnp.float32
   axis_name: str | None = None
   draw: Callable | None = None
+  remat: bool = False
 
   @nn.compact
   def __call__(self, images, *, train, drop_path=0.0, example_keys=None):
@@ -46,11 +48,12 @@ class Network201(nn.Module):
     mode = Mode(train, jnp.dtype(self.dtype), axis_name, self.draw)
     x = Conv(self.channels, (3, 3), mode, name='stem_conv')(images.astype(mode.dtype))
     x = BatchNorm(mode, name='stem_norm')(x)
+    make_cell = nn.remat(Cell) if self.remat and not self.is_initializing() else Cell
     for stage in range(STAGES):
       if stage:
         x = Reduction(self.channels * 2**stage, mode, name=f'reduction_{stage}')(x)
       for number in range(self.cells):
-        x = Cell(self.architecture, mode, name=f'stage_{stage}_cell_{number}')(x)
+        x = make_cell(self.architecture, mode, name=f'stage_{stage}_cell_{number}')(x)
     x = nn.relu(BatchNorm(mode, name='norm')(x))
     features = x.astype(jnp.float32).mean((1, 2))
     return Linear(self.classes, mode, name='classifier')(features), None

@@ -156,13 +156,11 @@ def _make_measure(config, data_key, source, net, method, arch_half):
     images, labels = source.fn(key, batch)
     weights = method.weights(state.arch, net=net, hp=config.method)
     dropout = (key, 0.0) if config.method.skip_dropout else None
-    logits, _ = net.apply(
-      *(state.params, state.batch_stats, jax.tree.map(jnp.multiply, weights, mask), images),
-      train=True,
-      dropout=dropout,
-    )
+    masked = jax.tree.map(jnp.multiply, weights, mask)
+    arguments = state.params, state.batch_stats, masked, images, labels
+    loss, (_, logits) = net.loss(*arguments, dropout=dropout)
     right, known = lax.psum(objective.count(logits, labels), parallel.AXIS)
-    return jnp.stack([right, known, parallel.mean(objective.loss(logits, labels))])
+    return jnp.stack([right, known, parallel.mean(loss)])
 
   run = parallel.pmap_step(evaluate, batches=1, donate=False)
 

@@ -10,7 +10,7 @@ import optax
 from absl import logging
 from jax import lax
 
-from unrealnas_jax import cost, loop, objective, ops, optimizers, parallel
+from unrealnas_jax import cost, loop, microbatch, objective, ops, optimizers, parallel
 from unrealnas_jax import network as networks
 from unrealnas_jax.data import augment, batches, real
 from unrealnas_jax.state import RetrainState
@@ -79,6 +79,7 @@ def make_network(config, genotype, classes):
     classes=classes,
     auxiliary=retrain.auxiliary > 0,
     stem=retrain.stem,
+    remat=retrain.remat,
     dtype=jnp.dtype(config.dtype),
     axis_name=parallel.AXIS,
   )
@@ -110,21 +111,10 @@ def make_step(config, source, network, tx, epoch_steps):
     example_keys = jax.vmap(jax.random.fold_in, (None, 0))(drop_key, batch['index'])
     drop_path = hp.drop_path * (state.step // epoch_steps) / hp.epochs
 
-    def loss(params):
-      (logits, aux_logits), updated = network.apply(
-        {'params': params, 'batch_stats': state.batch_stats},
-        images,
-        train=True,
-        drop_path=drop_path if hp.drop_path else 0.0,
-        example_keys=example_keys,
-        mutable=['batch_stats'],
-      )
-      value = objective.loss(logits, labels, hp.label_smoothing)
-      if hp.auxiliary:
-        value += hp.auxiliary * objective.loss(aux_logits, labels, hp.label_smoothing)
-      return value, (updated['batch_stats'], logits)
-
-    (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    examples = images, labels, example_keys
+    (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(
+      state.params, state.batch_stats, examples, network, hp, drop_path if hp.drop_path else 0.0
+    )
     updates, weight_opt = tx.update(parallel.mean(gradient), state.weight_opt, state.params)
     params = optax.apply_updates(state.params, updates)
     accuracy = objective.accuracy(logits, labels)
@@ -135,6 +125,29 @@ def make_step(config, source, network, tx, epoch_steps):
     return lax.scan(functools.partial(one_step, key), state, batch)
 
   return step
+
+
+def loss(params, batch_stats, examples, network, hp, drop_path=0.0):
+  """(mean loss [], (new batch_stats, logits [B, K])) in training, in parts of hp.microbatch images.
+
+  examples: (images [B, ...], labels, keys [B]) of one device; drop_path: as the network takes it
+  """
+
+  def of_part(_, images, labels, example_keys):
+    (logits, aux_logits), updated = network.apply(
+      {'params': params, 'batch_stats': batch_stats},
+      images,
+      train=True,
+      drop_path=drop_path,
+      example_keys=example_keys,
+      mutable=['batch_stats'],
+    )
+    value = objective.loss(logits, labels, hp.label_smoothing)
+    if hp.auxiliary:
+      value += hp.auxiliary * objective.loss(aux_logits, labels, hp.label_smoothing)
+    return value, (updated['batch_stats'], logits)
+
+  return microbatch.mean_loss(of_part, examples, hp.microbatch, network.axis_name)
 
 
 def evaluate(config, network, state, source, dataset):
@@ -155,10 +168,11 @@ def evaluate(config, network, state, source, dataset):
   # Real images draw nothing, and generated ones are others than those of any training.
   key = parallel.replicate(jax.random.key(0))
   indices = np.arange(source.examples)
+  batch_size = config.retrain.microbatch or config.retrain.batch
   part = jax.process_index(), jax.process_count()
   answers = [
     jax.tree.map(np.asarray, run_batch(key, state, parallel.shard(batch)))
-    for batch in batches.eval_batches(source.read, indices, config.retrain.batch, part=part)
+    for batch in batches.eval_batches(source.read, indices, batch_size, part=part)
   ]
   right, known = np.sum([count for count, _ in answers], axis=0, dtype=np.float64)
   facts = {'test_accuracy': right / known, 'test_images': source.examples}

@@ -229,6 +229,7 @@ def _make_net(config, classes, image_channels, weights=None, plain=False, sparse
       axis_name=parallel.AXIS,
       stem=config.search.stem,
       **pretext.head(config),
+      microbatch=0 if plain else config.search.microbatch,  # plain: to count operations
       plain=plain,
       affine=config.search.affine,
       partial=config.search.partial_channels,

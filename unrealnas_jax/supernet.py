@@ -7,9 +7,10 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from unrealnas_jax import heads, layers, objective, ops
+from unrealnas_jax import heads, layers, microbatch, objective, ops
 from unrealnas_jax.mixed import Form
 from unrealnas_jax.spaces.space import Space
 
@@ -21,8 +22,8 @@ class Net(NamedTuple):
   apply: (params, stats, weights, images [B, H, W, C], train) -> (logits [B, K] float32, new stats);
     with tiles images are [B, tiles, h, w, C], per pixel logits are [B, H, W, K]
   loss: (params, stats, weights, images, labels) -> (objective.loss, (new stats, logits)),
-    in training mode; labels: as objective takes them. With twice=True jax.jvp can be taken
-    of its gradient with respect to the weights.
+    in training mode unless train=False, in parts of shape.microbatch images; labels: as objective
+    takes them. With twice=True jax.jvp can be taken of its gradient with respect to the weights.
   kept: {kind: bool [E, O]}, the operations that are left to each edge; None for all
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
   shape.skip_dropout is set, loss also takes dropout=(key, rate).
@@ -45,6 +46,7 @@ class Shape(NamedTuple):
   stem: a key of STEMS, for spaces on the skeleton of DARTS.
   tiles, per_pixel: the head, as heads.apply has it; an example is so many images, or each of its
   pixels is classified.
+  microbatch: images over all devices that loss computes at once, as in microbatch.mean_loss.
   plain: as in layers.Mode; affine, partial, sparse, skip_dropout: as in mixed.Form.
   """
 
@@ -58,6 +60,7 @@ class Shape(NamedTuple):
   stem: str = 'cifar'
   tiles: int = 1
   per_pixel: bool = False
+  microbatch: int = 0
   plain: bool = False
   affine: bool = False
   partial: int = 1
@@ -75,9 +78,14 @@ def make(shape):
   """The supernet of a Shape."""
   apply = functools.partial(_apply, shape)
 
-  def loss(params, stats, weights, images, labels, dropout=None, twice=False):
-    logits, stats = apply(params, stats, weights, images, train=True, dropout=dropout, twice=twice)
-    return objective.loss(logits, labels), (stats, logits)
+  def loss(params, stats, weights, images, labels, dropout=None, twice=False, train=True):
+    def of_part(number, images, labels):
+      drop = dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
+      logits, new = apply(params, stats, weights, images, train=train, dropout=drop, twice=twice)
+      return objective.loss(logits, labels), (new, logits)
+
+    examples = images, labels
+    return microbatch.mean_loss(of_part, examples, shape.microbatch, shape.axis_name)
 
   return Net(shape.space, functools.partial(_init, shape), apply, loss)
 

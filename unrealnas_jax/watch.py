@@ -27,14 +27,14 @@ def end_of_epoch(config, keys, source, net, method, arch_half, epoch_steps):
     _make_sharpness(config, source, net, method), batches=1, donate=False
   )
   part = jax.process_index(), jax.process_count()
-  every = epoch_steps * config.method.eigenvalue.every
+  every, hp = epoch_steps * config.method.eigenvalue.every, config.search
 
-  def arch_batches():
-    read = batches.eval_batches(source.read, arch_half, config.search.batch, part=part)
+  def arch_batches(size):
+    read = batches.eval_batches(source.read, arch_half, size, part=part)
     return (parallel.shard(batch) for batch in read)
 
   def watch(state):
-    parts = [evaluate(data_key, state, batch) for batch in arch_batches()]
+    parts = [evaluate(data_key, state, batch) for batch in arch_batches(hp.microbatch or hp.batch)]
     right, known = np.sum([np.asarray(count, np.float64) for count in parts], axis=0)
     genotype = method.decode(params_key, state, net=net, hp=config.method)
     weights = method.weights(state.arch, net=net, hp=config.method)
@@ -44,7 +44,7 @@ def end_of_epoch(config, keys, source, net, method, arch_half, epoch_steps):
       'weights': jax.tree.map(_rounded, weights),
     }
     if every and int(state.step) % every == 0:
-      values['eigenvalue'] = sharpness(data_key, state, next(arch_batches()))
+      values['eigenvalue'] = sharpness(data_key, state, next(arch_batches(hp.batch)))
     warn(values, len(genotypes.cells(genotype)['normal']))
     return values
 

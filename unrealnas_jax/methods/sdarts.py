@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from unrealnas_jax import objective, parallel
+from unrealnas_jax import parallel
 from unrealnas_jax.methods import alphas, bilevel
 
 SPARSE = False
@@ -38,8 +38,7 @@ def step(key, state, train, val, *, net, tx, hp):
   def train_weights(state):
     def loss(weights):
       # In eval mode, officially too: no running statistics move.
-      logits, _ = net.apply(state.params, state.batch_stats, weights, train[0], train=False)
-      return objective.loss(logits, train[1])
+      return net.loss(state.params, state.batch_stats, weights, *train, train=False)[0]
 
     perturb = PERTURBATIONS[hp.sdarts.perturbation]
     return perturb(key, mixing(state.arch), epsilon, loss, net=net, hp=hp)
