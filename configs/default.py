@@ -235,7 +235,9 @@ def paper():
   retrain.cells = 20  # the two at 1/3 and 2/3 of the depth reduce; NAS-Bench-201: cells of a stage
   retrain.batch = 96  # images a step over all devices, which must divide it
   retrain.microbatch = 0  # as search.microbatch
-  retrain.remat = False  # compute each cell twice to save memory; results are the same
+  # Keep of each cell its inputs alone and compute it again on the way back, for less memory on TPU
+  # and GPU and the same results; XLA undoes it on a CPU
+  retrain.remat = False
   retrain.epochs = 600  # passes over the training images; 0 = no retraining
   # cifar (full resolution) or imagenet (1/8 of height and width); NAS-Bench-201: cifar
   retrain.stem = 'cifar'
