@@ -197,6 +197,7 @@ def test_what_was_trained_is_a_source_of_the_search(trained):
 class Judge(nn.Module):
   """Tells two classes by the brightness of an image."""
 
+  axis_name: str | None = None
   draw: object = None
 
   @nn.compact
@@ -214,7 +215,7 @@ def test_judges_learn_from_one_kind_of_images_and_are_tested_on_the_other(
   config, dataset = make_config(), make_dataset()
   config.retrain.update({'auxiliary': 0.0, 'drop_path': 0.0, 'epochs': 1})
   description = generator.describe(config, dataset)
-  monkeypatch.setattr(retrain, 'make_network', lambda *args: Judge())
+  monkeypatch.setattr(retrain, 'make_network', lambda *args: Judge(parallel.AXIS))
 
   def fakes(description, variables, examples, dtype):
     """Of bright images class 1, or class 0 if reversed."""
