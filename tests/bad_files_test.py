@@ -12,7 +12,7 @@ import pytest
 from stand_ins import NOISE, RETRAIN, contents, install, start
 
 from configs import default
-from unrealnas_jax import checkpoint, genotype, parallel, search
+from unrealnas_jax import checkpoint, earlier_search, genotype, parallel
 from unrealnas_jax.config import to_json
 
 
@@ -20,8 +20,8 @@ from unrealnas_jax.config import to_json
 def calls(monkeypatch):
   calls = install(monkeypatch)
   # Of the search, what reads its checkpoints is the real one.
-  stand_in = sys.modules['unrealnas_jax.search']
-  monkeypatch.setattr(stand_in, 'restore_genotype', search.restore_genotype)
+  stand_in = sys.modules['unrealnas_jax.earlier_search']
+  monkeypatch.setattr(stand_in, 'genotype_of', earlier_search.genotype_of)
   return calls
 
 

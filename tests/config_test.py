@@ -128,9 +128,9 @@ def test_genotype_may_be_a_name_a_file_or_a_workdir(tmp_path, monkeypatch):
     ('sep_conv_3x3', 1),
   )
   # Of a workdir the checkpoint counts, read with the config of that run.
-  stand_in = types.SimpleNamespace(restore_genotype=lambda workdir, config: (workdir, config))
-  monkeypatch.setitem(sys.modules, 'unrealnas_jax.search', stand_in)
-  monkeypatch.setattr(unrealnas_jax, 'search', stand_in, raising=False)
+  stand_in = types.SimpleNamespace(genotype_of=lambda workdir, config: (workdir, config))
+  monkeypatch.setitem(sys.modules, 'unrealnas_jax.earlier_search', stand_in)
+  monkeypatch.setattr(unrealnas_jax, 'earlier_search', stand_in, raising=False)
   workdir, config = given_genotype.load_genotype(str(folder))
   assert workdir == str(folder)
   assert config.to_dict() == changed('seed', 5).to_dict()

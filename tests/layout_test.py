@@ -37,7 +37,7 @@ ORDER = (
   'retrain',
   'limits',
   'search',
-  'generator communication',
+  'generator communication earlier_search',
   'rules phases',
   'given_genotype',
   'checks',

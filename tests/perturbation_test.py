@@ -292,7 +292,7 @@ def test_a_workdir_gives_the_genotype_of_its_selection(tmp_path):
   """Of the newest checkpoint, by the real supernet's state; its data is not read."""
   config = make_config()
   config.data.path = 'gone.npz'
-  net = search._make_net(config, 5, 3)
+  net = search.make_net(config, 5, 3)
   tx = search.make_optimizers(config, 1)
   key = jax.random.key(0)
   state = jax.jit(lambda: search.init_state(key, config, net, darts, tx))()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import quick_run
 
-from unrealnas_jax import checkpoint, parallel, search
+from unrealnas_jax import checkpoint, earlier_search, parallel, search
 from unrealnas_jax.config import validate
 
 
@@ -37,4 +37,4 @@ def test_steps_and_what_a_checkpoint_holds(task, space, cells, kernel, tmp_path)
   checkpoint.save(manager, 4, parallel.replicate(ones))
   checkpoint.close(manager)
   weights = found.method.weights(ones.arch, net=found.net, hp=config.method)
-  assert search.restore_genotype(tmp_path, config) == found.net.space.decode(weights)
+  assert earlier_search.genotype_of(tmp_path, config) == found.net.space.decode(weights)

@@ -285,7 +285,7 @@ def leave_search(folder, steps=(8,), **logits):
   """A workdir as a search of the real supernet leaves it, of 5 classes and 3 channels."""
   config = make_config()
   config.data.path = 'gone.npz'
-  net = search._make_net(config, 5, 3)
+  net = search.make_net(config, 5, 3)
   tx = search.make_optimizers(config, 1)
   like = jax.eval_shape(lambda: search.init_state(jax.random.key(0), config, net, darts, tx))
   zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)

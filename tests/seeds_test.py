@@ -37,6 +37,7 @@ def test_a_search_among_others_is_the_search_alone(runs):
   folder, found = runs
   among = found['several']['seeds']['5']
   assert among['genotype'] == found['alone']['genotype']
+  assert among.keys() == found['alone'].keys()
   expected = programs.last_state(folder / 'alone')[1]
   states = programs.last_state(folder / 'several' / 'seeds_4_5')[1]
   for name, x in expected.items():

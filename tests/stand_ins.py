@@ -45,7 +45,8 @@ def install(monkeypatch):
     return {'generator_seconds': 3.0, 'gan_train_accuracy': 0.5}
 
   modules = {
-    'search': types.SimpleNamespace(run=search, restore_genotype=restore),
+    'search': types.SimpleNamespace(run=search),
+    'earlier_search': types.SimpleNamespace(genotype_of=restore),
     'retrain': types.SimpleNamespace(run=retrain),
     'generator': types.SimpleNamespace(run=generator),
     'plots': types.SimpleNamespace(report=lambda workdir: None),

@@ -21,9 +21,9 @@ def load_genotype(name):
   """
   if not _is_folder(name):
     return genotype.load(name)
-  from unrealnas_jax import search  # imports every layer, which is late enough here
+  from unrealnas_jax import earlier_search  # imports every layer, which is late enough here
 
-  return search.restore_genotype(name, _config_of(name))
+  return earlier_search.genotype_of(name, _config_of(name))
 
 
 def look_up(name):

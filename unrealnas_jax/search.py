@@ -12,7 +12,6 @@ from etils import epath
 from jax import lax
 
 from unrealnas_jax import (
-  checkpoint,
   data,
   eigenvalue,
   limits,
@@ -67,18 +66,16 @@ def run(config, dataset, workdir):
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
     seconds, steps = seconds + spent, steps + search.plan.steps
-  facts = {'search_seconds': seconds, 'search_steps': steps}
-  if not search.method.SPARSE:
-    facts['selection'] = stage.method.selection
+  facts = {}
   if stage.method.selection == 'perturbation':
     search = prepare_selection(search, lambda: state, stage, dataset)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
-    facts |= {'selection_seconds': spent, 'selection_steps': search.plan.steps}
-  genotype, chosen = _decode(search, state, stage, workdir)
+    facts = {'selection_seconds': spent, 'selection_steps': search.plan.steps}
+  genotype, chosen = decode(search, state, stage, workdir)
   if parallel.is_primary():
     metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
-  facts |= limits.facts(config, genotype, dataset or search.source)
+  facts |= _facts(stage, search, genotype, dataset, seconds, steps)
   return genotype, facts | chosen | _ladder(search.net.space, weights, stage)
 
 
@@ -92,12 +89,17 @@ def run_together(configs, dataset, workdir):
   states, seconds = loop.run(plan, keys, configs[0], workdir)
   found = []
   for number, (search, config) in enumerate(zip(searches, configs, strict=True)):
-    genotype, _ = _decode(search, seeds.row(states, number), config, workdir)
+    genotype, _ = decode(search, seeds.row(states, number), config, workdir)
     logging.info('Found with seed %d: %s', config.seed, genotypes.to_text(genotype))
-    facts = {'search_seconds': seconds, 'search_steps': plan.steps}
-    facts |= limits.facts(config, genotype, dataset or search.source)
-    found.append((genotype, facts))
+    found.append((genotype, _facts(config, search, genotype, dataset, seconds, plan.steps)))
   return found
+
+
+def _facts(config, search, genotype, dataset, seconds, steps):
+  """What result.json says of every search."""
+  selection = {} if search.method.SPARSE else {'selection': config.method.selection}
+  priced = limits.facts(config, genotype, dataset or search.source)
+  return {'search_seconds': seconds, 'search_steps': steps} | selection | priced
 
 
 def prepare_together(configs, dataset):
@@ -115,11 +117,12 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     none. number, phase: of the stage; weights: those that the stage before ended with.
   """
   source, hp = data.make_source(config, dataset), config.search
-  net, method = make_net(config, source, weights, plain), METHODS[config.method.name]
+  method = METHODS[config.method.name]
+  net = make_net(config, source.classes, source.shape[-1], weights, plain)
   net = net._replace(space=limits.within(config, net.space, dataset or source))
   halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
-  tx, key = make_optimizers(config, epoch_steps), _key(config, number)
+  tx, key = make_optimizers(config, epoch_steps), key_of(config, number)
   step = make_step(config, source, net, method, tx)
   plan = loop.Plan(
     phase=phase,
@@ -145,7 +148,7 @@ def prepare_selection(search, last_state, config, dataset):
   """
   config, source = perturbation.tuning(config, search.net.space), search.source
   # What is left out is not computed any more.
-  net = make_net(config, source, sparse=True)
+  net = make_net(config, source.classes, source.shape[-1], sparse=True)
   net = net._replace(space=search.net.space, kept=search.net.kept)
   halves = data.make_halves(config, source.examples, dataset)
   method = perturbation.of(search.method)
@@ -171,13 +174,13 @@ def prepare_selection(search, last_state, config, dataset):
   return Search(search.key, plan, net, method, source, plan.phase, step)
 
 
-def _key(config, number):
+def key_of(config, number):
   """The key of a stage."""
   key = jax.random.key(config.seed)
   return jax.random.fold_in(key, number) if number else key
 
 
-def _decode(search, state, config, workdir):
+def decode(search, state, config, workdir):
   """(the genotype of a state, facts of the epoch it was taken of if that is an earlier one)"""
   steps = int(state.step)
   turned = _turning_point(metrics.epochs(workdir, search.phase, steps), config)
@@ -207,15 +210,11 @@ def _ladder(space, weights, config):
   return {'max_skips': config.method.max_skips, 'genotype_by_skips': texts}
 
 
-def make_net(config, source, weights=None, plain=False, sparse=False):
-  """The supernet of config.search for a source's images, averaging over devices.
+def make_net(config, classes, image_channels, weights=None, plain=False, sparse=False):
+  """The supernet of config.search, averaging over devices.
 
   weights: of the stage before, if config.search.kept_ops leaves only the strongest operations
   """
-  return _make_net(config, source.classes, source.shape[-1], weights, plain, sparse)
-
-
-def _make_net(config, classes, image_channels, weights=None, plain=False, sparse=False):
   count, method = config.search.kept_ops, METHODS[config.method.name]
   kept = alphas.strongest(weights, count) if count and weights else None
   net = supernet.make(
@@ -293,65 +292,6 @@ def make_step(config, source, net, method, tx):
     return lax.scan(functools.partial(one_step, key), state, (train, val))
 
   return step
-
-
-def restore_genotype(workdir, config):
-  """The genotype that the newest search checkpoint of an earlier run stands for.
-
-  config: of that run. Neither its data is read nor its workdir changed.
-  With limits on the network, which depend on the data, it is that of the finished search.
-  Raises ValueError: it has no checkpoint of a search, or they are at fault.
-  """
-  if limits.of(config):
-    return _limited_genotype(workdir)
-  genotype, weights = None, {}
-  parts = [*zip(stages.phases(config), enumerate(stages.configs(config)), strict=True)]
-  number, last = parts[-1][1]
-  if last.method.selection == 'perturbation':
-    parts.append(('selection', (number, last)))
-  for phase, (number, stage) in parts:
-    restored = _restore_stage(workdir, stage, number, phase, weights.get(number - 1))
-    if restored is None:
-      break
-    search, step, state = restored
-    weights[number] = search.method.weights(state.arch, net=search.net, hp=stage.method)
-    logging.info('The genotype is that of step %d of the %s in %s', step, phase, workdir)
-    genotype, _ = _decode(search, state, stage, workdir)
-  if genotype is None:
-    raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
-  return genotype
-
-
-def _limited_genotype(workdir):
-  path = epath.Path(workdir) / 'genotype.json'
-  if not path.exists():
-    raise ValueError(
-      f'genotype={str(workdir)!r} has limits on the network, which hold at the end of its search; '
-      'allowed: the workdir of a finished search'
-    )
-  return genotypes.from_json(path.read_text(), str(path))
-
-
-def _restore_stage(workdir, config, number, phase, weights):
-  """(Search without a plan, step, state) of a stage's newest checkpoint, or None."""
-  method, key, net = METHODS[config.method.name], _key(config, number), None
-
-  def make_like(stored):
-    # How many classes and channels there are only the data says, and the stored weights do.
-    classifier, stem = stored.get('params/classifier/bias'), stored.get('params/stem/kernel')
-    if not classifier or not stem:
-      raise ValueError(f'genotype={str(workdir)!r}: its checkpoint is none of a supernet')
-    nonlocal net
-    net = _make_net(config, classifier.shape[0], stem.shape[2], weights)
-    tx = make_optimizers(config, epoch_steps=1)
-    init = functools.partial(init_state, key, config, net, method, tx)
-    if phase == 'selection':
-      return jax.eval_shape(lambda: perturbation.begin(init(), net.space, tx))
-    return jax.eval_shape(init)
-
-  restored = checkpoint.read_newest(workdir, phase, make_like)
-  method = perturbation.of(method) if phase == 'selection' else method
-  return restored and (Search(key, None, net, method, None, phase, None), *restored)
 
 
 def _batches(config, source, halves, steps):
