@@ -101,17 +101,17 @@ def _walk(loop, table, form, mode, edges, bank, params, stats, weights, dropout,
   def one_edge(e, carry):
     bank, total, stats = carry
     y, seen = own_operations(
-      *(form, mode, _part(form, bank[sources[e]]), _at(params, e), _at(stats['edges'], e)),
+      *(form, mode, _part(form, _row(bank, sources[e])), _at(params, e), _at(stats['edges'], e)),
       *(weights[e], 1, part_of_dropout(dropout, e)),
     )
     return bank, total + y, {**stats, 'edges': _put(stats['edges'], e, seen)}
 
   def one_state(n, carry):
     bank, stats = carry
-    carry = bank, _part(form, bank[n]), stats
+    carry = bank, _part(form, _row(bank, n)), stats
     _, total, stats = loop(starts[first, n], ends[n], one_edge, carry)
-    state = _shuffle(form, _with_part(form, bank[n], total))
-    bank = bank.at[n].set(state)
+    state = _shuffle(form, _with_part(form, _row(bank, n), total))
+    bank = _with_row(bank, n, state)
     y, seen = shared_operations(form, mode, state, _at(stats['pools'], n), shared[:, n], 1)
     return bank + y, {**stats, 'pools': _put(stats['pools'], n, seen)}
 
@@ -155,10 +155,11 @@ def _walk_bwd(form, mode, edges, residuals, gradients):
       arguments = *arguments, part_of_dropout(dropout, e)
       return own_operations(form, mode, _part(form, x), *arguments)[0]
 
-    _, vjp = jax.vjp(run, bank[sources[e]], weights[e], *_at(learned, e))
+    source = sources[e]
+    _, vjp = jax.vjp(run, _row(bank, source), weights[e], *_at(learned, e))
     dx, dw, *dp = vjp(total)
-    dlearned = _put(dlearned, e, tuple(dp))
-    return dbank.at[sources[e]].add(dx), total, dweights.at[e].set(dw), dlearned
+    dbank = _with_row(dbank, source, _row(dbank, source) + dx)
+    return dbank, total, _with_row(dweights, e, dw), _put(dlearned, e, tuple(dp))
 
   def one_state(back, carry):
     dbank, dshared, dweights, dlearned = carry
@@ -167,11 +168,11 @@ def _walk_bwd(form, mode, edges, residuals, gradients):
     def run(x, weights):
       return shared_operations(form, mode, x, _at(stats['pools'], n), weights, 1)[0]
 
-    _, vjp = jax.vjp(run, bank[n], shared[:, n])
+    _, vjp = jax.vjp(run, _row(bank, n), shared[:, n])
     dx, dw = vjp(dbank)
     # All that the finished state flows into is known by now.
-    total = _shuffle(form, dbank[n] + dx, back=True)
-    carry = dbank.at[n].set(total), _part(form, total), dweights, dlearned
+    total = _shuffle(form, _row(dbank, n) + dx, back=True)
+    carry = _with_row(dbank, n, total), _part(form, total), dweights, dlearned
     carry = lax.fori_loop(starts[first, n], ends[n], one_edge, carry)
     dbank, _, dweights, dlearned = carry
     return dbank, dshared.at[:, n].set(dw), dweights, dlearned
@@ -365,9 +366,21 @@ def part_of_dropout(dropout, number):
   return dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
 
 
+# An index in brackets is taken for one that may be negative or out of bounds; in a loop that costs
+# kernels, and a second pass over what is put.
 def _at(tree, index):
-  return jax.tree.map(lambda leaf: leaf[index], tree)
+  return jax.tree.map(lambda leaf: _row(leaf, index), tree)
 
 
 def _put(tree, index, values):
-  return jax.tree.map(lambda leaf, value: leaf.at[index].set(value), tree, values)
+  return jax.tree.map(lambda leaf, value: _with_row(leaf, index, value), tree, values)
+
+
+def _row(leaf, index):
+  start, size = (index, *[0] * (leaf.ndim - 1)), (1, *leaf.shape[1:])
+  return lax.dynamic_slice(leaf, start, size, allow_negative_indices=False)[0]
+
+
+def _with_row(leaf, index, value):
+  start = index, *[0] * (leaf.ndim - 1)
+  return lax.dynamic_update_slice(leaf, value[None], start, allow_negative_indices=False)

@@ -138,7 +138,10 @@ def _share(x, g, axis, stride):
     _neighbours(_spread(image, axis, stride, x.shape[axis], fill), axis, 1, fill)
     for image, fill in ((y, jnp.inf), (g / winners, 0))
   ]
-  return sum(jnp.where(x == top, share, 0) for top, share in zip(*seen_by, strict=True))
+  # Not jnp.where: it is a call of its own that would not be fused either.
+  return sum(
+    lax.select(x == top, share, jnp.zeros_like(share)) for top, share in zip(*seen_by, strict=True)
+  )
 
 
 _max_of_three.defvjp(_max_of_three_fwd, _max_of_three_bwd)
