@@ -10,7 +10,7 @@ Paper: UnNAS (Liu et al. 2020, arXiv 2003.12056); the search is first-order DART
   After the colon: a task, then scale and data set as elsewhere.
   rotation        by how many quarters the image is turned: 4 classes
   jigsaw          in which order its tiles lie: 24 classes of 2x2 tiles, 1,000 of 3x3 (source.grid)
-  colorisation    which colour each pixel of a grey image had: 261 bins; needs images with colours
+  colorisation    which colour each pixel of a grey image had: 313 bins; needs images with colours
 
 With imagenet at the paper scale the search is that of UnNAS (configs/search_based): two epochs on
 half of the images each for weights and architecture, which rests in the first. Different here: a

@@ -14,7 +14,7 @@ from unrealnas_jax.config import validate
 
 @pytest.mark.parametrize(
   ('task', 'space', 'cells', 'kernel'),
-  [('jigsaw', 'quick', 2, (4 * 8, 24)), ('colorisation', 'nasbench201', 1, (8, 261))],
+  [('jigsaw', 'quick', 2, (4 * 8, 24)), ('colorisation', 'nasbench201', 1, (8, 313))],
 )
 def test_steps_and_what_a_checkpoint_holds(task, space, cells, kernel, tmp_path):
   config = quick_run.get_config()

@@ -20,7 +20,7 @@ NUMBERS = np.random.default_rng(1).integers(2**32, size=60, dtype=np.uint32)
 SEEN = {
   'rotation': (4, (8, 8, 3), ()),
   'jigsaw': (24, (4, 3, 3, 3), ()),  # tiles of 0.76 * 4 pixels
-  'colorisation': (261, (8, 8, 1), (8, 8)),
+  'colorisation': (313, (8, 8, 1), (8, 8)),
 }
 
 

@@ -13,6 +13,11 @@ from unrealnas_jax.data.source import Source
 
 STEP = 10  # of the grid of colours, in units of a and b of CIE L*a*b*
 REACH = 11  # the grid goes from -REACH to REACH steps on both axes
+# The bins, in steps: at each a from FIRST on, every b from LOWEST to HIGHEST; order: by a, then b.
+# Numbers: pts_in_hull.npy of Zhang et al., in github.com/facebookresearch/unnas, pycls/datasets.
+FIRST = -9
+LOWEST = (5, 2, 0, -2, -3, -4, -5, -5, -6, -7, -8, -8, -9, -10, -10, -11, -11, -11, -11, -9)
+HIGHEST = (9, 9, 9, 9, 10, 10, 10, 10, 10, 10, 9, 9, 9, 9, 8, 8, 8, 7, 7, 0)
 # Linear red, green and blue of sRGB to X, Y, Z over those of white, D65 (IEC 61966-2-1).
 TO_XYZ = (
   (0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047),
@@ -34,40 +39,38 @@ def make(config, source: Source) -> Source:
       f"source.pretext = 'colorisation'; allowed: with images of 3 channels, not {channels}"
     )
   mean, std = (np.broadcast_to(np.float32(x), 3) for x in source.colours)
-  centres, table = bins()
 
   def task(key, batch, images):
     del key, batch  # nothing is random
     pixels = images * std.reshape(1, 1, 1, 3) + mean.reshape(1, 1, 1, 3)
     lab = to_lab(jnp.clip(pixels, 0, 1))
-    rows, columns = (_cell(lab[..., axis]) for axis in (1, 2))
     lightness = (lab[..., :1] / 100 - mean.mean()) / std.mean()
-    return lightness, jnp.asarray(table)[rows, columns]
+    return lightness, nearest(lab[..., 1:])
 
-  return source._replace(classes=len(centres), shape=(height, width, 1), task=task)
+  return source._replace(classes=len(bins()[0]), shape=(height, width, 1), task=task)
 
 
 @functools.cache
 def bins() -> tuple[np.ndarray, np.ndarray]:
-  """(a and b of the middle of each bin [K, 2], number of the bin of each place of the grid).
+  """(a and b of the middle of each bin [313, 2], number of the bin of each place of the grid).
 
-  The bins are the places of a grid of step 10 that a colour of sRGB lies nearest to. Zhang et al.
-  and UnNAS have 313 in a file; no definition of it is published, and some lie outside of sRGB, so
-  that no pixel can have them. Whatever lies beyond the bins belongs to the nearest one.
+  52 of the bins lie outside of sRGB, so that no pixel has them; without them the classes would not
+  be those of UnNAS. A place that is no bin belongs to the nearest, the lowest number of several.
   """
-  # A line of equal a and b leaves the cube of colours through one of its faces, so these show all.
-  side = np.arange(256) / 255
-  x, y = (x.ravel() for x in np.meshgrid(side, side))
-  faces = [
-    np.insert(np.stack([x, y], axis=1), axis, value, axis=1)
-    for axis in range(3)
-    for value in (0, 1)
-  ]
-  lab = np.asarray(to_lab(jnp.float32(np.concatenate(faces))))
-  cells = np.unique(np.round(lab[:, 1:] / STEP), axis=0).astype(int)
+  ranges = enumerate(zip(LOWEST, HIGHEST, strict=True), FIRST)
+  cells = np.array([(a, b) for a, (low, high) in ranges for b in range(low, high + 1)])
   grid = np.stack(np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1], axis=-1)
   distances = np.square(grid[:, :, None] - cells[None, None]).sum(-1)
   return STEP * cells, distances.argmin(-1).astype(np.int32)
+
+
+def nearest(ab: jax.Array) -> jax.Array:
+  """Numbers [...] of the bins that a and b [..., 2] of colours of sRGB lie nearest to."""
+  # The nearest place of the grid is a bin for every colour of sRGB, so that no other bin is nearer.
+  # Halves go down: to the lower number, where two bins are equally near.
+  places = jnp.ceil(ab / STEP - 0.5).astype(jnp.int32) + REACH
+  places = jnp.clip(places, 0, 2 * REACH)
+  return jnp.asarray(bins()[1])[places[..., 0], places[..., 1]]
 
 
 def to_lab(rgb: jax.Array) -> jax.Array:
@@ -77,8 +80,3 @@ def to_lab(rgb: jax.Array) -> jax.Array:
   xyz = [sum(weight * linear[..., n] for n, weight in enumerate(row)) for row in TO_XYZ]
   x, y, z = (jnp.where(t > (6 / 29) ** 3, jnp.cbrt(t), t * (29 / 6) ** 2 / 3 + 4 / 29) for t in xyz)
   return jnp.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
-
-
-def _cell(values):
-  """Places of the grid, 0 to 2 * REACH, that values of a or b lie nearest to."""
-  return jnp.clip(jnp.round(values / STEP).astype(jnp.int32) + REACH, 0, 2 * REACH)
