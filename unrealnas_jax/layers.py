@@ -102,5 +102,6 @@ def init_separable(draw, kernel, channels, affine, *leading):
 
 def separable(x, params, stats, mode, stride, dilation, weight=None):
   """ReLU, depthwise convolution, 1x1 convolution, norm."""
-  y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation, mode.twice)
+  written_out = mode.twice or mode.plain
+  y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation, written_out)
   return norm(pointwise(y, params['pointwise']), params, stats, mode, weight)
