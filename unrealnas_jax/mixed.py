@@ -199,7 +199,9 @@ def reduce_inputs(form, mode, inputs, params, stats, weights):
     shared, pools = shared_operations(form, mode, x, stats['pools'], weights, 2)
 
     def edge(_, variables):
-      return None, own_operations(form, mode, _part(form, x), *variables, 2)
+      # Without a barrier JAX takes what depends on x alone, every tap's image, out of the loop.
+      image, variables = lax.optimization_barrier((x, variables))
+      return None, own_operations(form, mode, _part(form, image), *variables, 2)
 
     # What an edge computes is computed again on the way back.
     edge = edge if mode.plain else jax.checkpoint(edge, prevent_cse=False)
