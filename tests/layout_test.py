@@ -17,7 +17,7 @@ ALLOWED_AT_TOP = {
 ORDER = (
   '__init__',
   'growing events stop finite distributed config_file stages repeat compiled_code',
-  'nasbench201 graph_layout kernels microbatch',
+  'nasbench201 graph_layout kernels microbatch freed_memory',
   'genotype tabular parallel cost depthwise environment',
   'dense drawing checkpoint metrics',
   'ops',

@@ -24,6 +24,7 @@ from unrealnas_jax import (
   config_file,
   distributed,
   environment,
+  freed_memory,
   metrics,
   parallel,
   stop,
@@ -79,6 +80,7 @@ FILES = (
 def main(argv, values=flags.FLAGS):
   """Does the job that the parsed flags describe; the exit code."""
   _set_up_log()
+  freed_memory.keep()
   try:
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')

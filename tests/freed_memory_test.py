@@ -1,0 +1,56 @@
+"""A program that keeps what it frees pays for the pages of a step's buffers once."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Faults of a call whose buffer has 64 MB, that is 16,384 pages, after the first two calls.
+PROGRAM = """
+import resource, sys
+import jax, jax.numpy as jnp
+from unrealnas_jax import freed_memory
+
+if len(sys.argv) > 1:
+  print(freed_memory.keep())
+
+@jax.jit
+def call(x):
+  big = jax.lax.fori_loop(0, 2, lambda n, big: big.at[n].set(1), jnp.zeros((16, 2**20)) + x)
+  return big.sum()
+
+def faults():
+  return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+for _ in range(2):
+  call(1.0).block_until_ready()
+before = faults()
+call(1.0).block_until_ready()
+print(faults() - before)
+"""
+
+
+def run(*arguments, **variables):
+  kept = {name: x for name, x in os.environ.items() if not name.startswith('MALLOC_')}
+  done = subprocess.run(
+    [sys.executable, '-c', PROGRAM, *arguments],
+    env=kept | {'JAX_PLATFORMS': 'cpu'} | variables,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  return done.stdout.split()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another allocator')
+def test_pages_are_faulted_in_once():
+  (without,) = run()
+  done, with_it = run('keep')
+  assert done == 'True'
+  assert int(without) > 8192 > 1024 > int(with_it)
+
+
+def test_settings_of_the_user_stay():
+  assert run('keep', MALLOC_ARENA_MAX='4')[0] == 'False'

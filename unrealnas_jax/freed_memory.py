@@ -1,0 +1,29 @@
+"""Freed memory that stays with the program, so that no step waits for the system to hand it out.
+
+On CPU, XLA allocates the buffers of a step anew for each step, and glibc gives blocks of that size
+back to the system when they are freed. Every page then costs a fault and is cleared: 0.6 ms a MB on
+2 cores of an AMD EPYC, where a search step has 130 MB and a retraining step 770 MB.
+"""
+
+import ctypes
+import os
+import platform
+
+# Parameters of mallopt (malloc.h), and what they are set to.
+SETTINGS = (
+  (-8, 1),  # M_ARENA_MAX: one heap for all threads; others are too small for such blocks
+  (-4, 0),  # M_MMAP_MAX: large blocks come from the heap too
+  (-1, 2**31 - 1),  # M_TRIM_THRESHOLD: the heap does not shrink
+)
+OWN = ('MALLOC_', 'GLIBC_TUNABLES')  # beginnings of names of glibc's own environment variables
+
+
+def keep():
+  """Tells glibc to keep what is freed, before threads start; nothing where it is not glibc.
+
+  Whoever has set variables of glibc's allocator has decided otherwise: True if it was done.
+  """
+  if platform.libc_ver()[0] != 'glibc' or any(name.startswith(OWN) for name in os.environ):
+    return False
+  mallopt = ctypes.CDLL(None).mallopt
+  return all([mallopt(*setting) for setting in SETTINGS])
