@@ -71,10 +71,24 @@ def _check_analysis(config, devices, dataset):
   ):
     if value != allowed:
       yield f'{key} = {value!r}; allowed: {allowed!r} with analysis.genotypes'
+  yield from _several_labels(config, dataset)
   if set(sources.split(',')) & set(IMAGELESS) and retrain.batch > config.source.examples:
     yield (
       f'retrain.batch = {retrain.batch}; allowed: at most source.examples = '
       f'{config.source.examples} with analysis.sources = {sources!r}'
+    )
+
+
+def _several_labels(config, dataset):
+  # Bits of several labels are half right before any training, so that no epoch is the one in which
+  # half of them are known; and a part of right bits says little of images that are known by heart.
+  reason = 'with analysis.genotypes, which counts images whose one class a network knows'
+  if config.source.label_rate:
+    yield f'source.label_rate = {config.source.label_rate}; allowed: 0 {reason}'
+  if dataset and dataset.names:
+    yield (
+      f'data.path = {config.data.path!r}, whose images have several labels; allowed: one class an '
+      f'image {reason}'
     )
 
 
