@@ -95,8 +95,10 @@ def paper():
   # jigsaw or colorisation
   source.pretext = ''
   source.grid = 2  # jigsaw: 2 or 3 tiles a side, of which 24 or 1,000 orders are classes
-  source.generator = 'runs/train_generator'  # generated: workdir of a run of train_generator.py
-  # generated: condition = the class that the generator made the image of; random = as noise has
+  # generated: workdir of a run of train_generator.py; generated.py takes the one of its own choice
+  source.generator = 'runs/train_generator'
+  # generated: condition = the class or labels that the generator made the image of; random = as
+  # noise has
   source.labels = 'condition'
 
   # Training of a generator in place of a search, then of two networks that judge it (the network of

@@ -6,7 +6,11 @@ discriminator, Miyato and Koyama 2018 (arXiv 1802.05637); DiffAugment, Zhao et a
 on real ones, the other the reverse (Shmelkov et al. 2018, arXiv 1807.09499).
 
   python -m unrealnas_jax.main --config=configs/train_generator.py  # laptop on CPU, else paper
-  python -m unrealnas_jax.main --config=configs/train_generator.py:paper
+  python -m unrealnas_jax.main --config=configs/train_generator.py:paper    # CIFAR-10
+  python -m unrealnas_jax.main --config=configs/train_generator.py:paper,imagenet
+  python -m unrealnas_jax.main --config=configs/train_generator.py:paper,chexpert
+
+configs/generated.py with the same choice after the colon searches on its images.
 
 Time (paper): not run yet.
 """
