@@ -60,6 +60,22 @@ def test_other_sizes_are_refused(shape, allowed):
     gan.doublings((*shape, 3))
 
 
+def test_large_images_have_64_channels_at_their_full_size():
+  """Else a batch of one layer of 224 pixels would take gigabytes."""
+  generator = gan.Generator(channels=512, classes=CLASSES, shape=(224, 224, 3))
+  discriminator = gan.Discriminator(channels=512, classes=CLASSES)
+
+  def shapes(network, x):
+    init = functools.partial(network.init, train=False)
+    return jax.eval_shape(init, jax.random.key(0), x, LABELS[:1])['params']
+
+  made, judged = shapes(generator, noise(1, LATENT)), shapes(discriminator, noise(1, 224, 224, 3))
+  widths = [made[f'conv_{n}_1']['kernel'].shape[-1] for n in range(5)]
+  assert widths == [512, 512, 256, 128, 64]  # of 14, 28, 56, 112 and 224 pixels
+  widths = [judged[f'block_{n}_1']['kernel'].shape[-1] for n in range(6)]
+  assert widths == [64, 128, 256, 512, 512, 512]  # of 224, 112, 56, 28, 14 and 14 pixels
+
+
 def test_images_depend_on_noise_and_class_and_on_no_other_image():
   z = noise(4, LATENT)
   images = generate(generator_variables(), z, LABELS)

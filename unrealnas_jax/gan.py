@@ -1,10 +1,12 @@
 """The two networks of a class-conditional GAN, and their hinge losses.
 
 The residual networks of Miyato, Kataoka, Koyama, Yoshida: Spectral Normalization for GANs (ICLR
-2018, arXiv 1802.05957), table 4, with the projection of Miyato and Koyama (arXiv 1802.05637).
+2018, arXiv 1802.05957), table 4, with the projection of Miyato and Koyama (arXiv 1802.05637). Where
+features have more than FULL pixels a side they are narrower, as in their networks for ImageNet.
 """
 
 import functools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 from unrealnas_jax import ops
 
 START = 4  # least height and width in pixels that the generator begins with
+FULL = 32  # most pixels a side at which a block has its whole width
 
 Conv = functools.partial(nn.Conv, kernel_init=nn.initializers.xavier_uniform())
 
@@ -30,10 +33,20 @@ def doublings(shape):
   return number
 
 
+def channels_at(channels, side):
+  """Channels of a block whose features have `side` pixels, which halve with each doubling of FULL.
+
+  >>> [channels_at(256, side) for side in (7, 32, 56, 64, 112, 224)]
+  [256, 256, 128, 128, 64, 32]
+  """
+  return max(1, channels >> max(0, math.ceil(math.log2(side / FULL))))
+
+
 class Generator(nn.Module):
   """Images of a noise vector and a class.
 
-  channels: width of all its blocks. shape: (H, W, C) of an image; see `doublings`.
+  channels: width of its blocks up to FULL pixels a side; see `channels_at`.
+  shape: (H, W, C) of an image; see `doublings`.
   dtype: of the activations; parameters, statistics and images stay float32.
   axis_name: the axis of the devices a batch is spread over (batch norm), None for one device.
   """
@@ -57,18 +70,22 @@ class Generator(nn.Module):
     x = x.reshape(-1, height, width, self.channels)
     for n in range(number):
       norm = [ClassNorm(axis_name, name=f'norm_{n}_{i}') for i in range(2)]
+      channels = channels_at(self.channels, min(height, width) * 2 ** (n + 1))
       y = double(nn.relu(norm[0](x, classes, train)))
-      y = conv(self.channels, (3, 3), name=f'conv_{n}_0')(y)
+      y = conv(channels, (3, 3), name=f'conv_{n}_0')(y)
       y = nn.relu(norm[1](y, classes, train))
-      y = conv(self.channels, (3, 3), name=f'conv_{n}_1')(y)
-      x = y + double(conv(self.channels, (1, 1), name=f'skip_{n}')(x))
+      y = conv(channels, (3, 3), name=f'conv_{n}_1')(y)
+      x = y + double(conv(channels, (1, 1), name=f'skip_{n}')(x))
     x = nn.relu(ClassNorm(axis_name, name='norm')(x, classes, train))
     x = Conv(self.shape[-1], (3, 3), dtype=self.dtype, name='image')(x)
     return jnp.tanh(x.astype(jnp.float32))
 
 
 class Discriminator(nn.Module):
-  """How real an image of a class looks, every layer divided by its largest singular value."""
+  """How real an image of a class looks, every layer divided by its largest singular value.
+
+  channels: width of its blocks up to FULL pixels a side; see `channels_at`.
+  """
 
   channels: int
   classes: int
@@ -87,13 +104,15 @@ class Discriminator(nn.Module):
       return nn.SpectralNorm(layer, name=f'{layer.name}_norm')(x, update_stats=train)
 
     def block(x, name, first=False, halve=False):
+      channels = channels_at(self.channels, min(x.shape[1:3]))
+      wider = first or x.shape[-1] != channels
       y = x if first else nn.relu(x)
-      y = nn.relu(normed(conv(self.channels, (3, 3), name=f'{name}_0'), y))
-      y = normed(conv(self.channels, (3, 3), name=f'{name}_1'), y)
+      y = nn.relu(normed(conv(channels, (3, 3), name=f'{name}_0'), y))
+      y = normed(conv(channels, (3, 3), name=f'{name}_1'), y)
       if halve:
         x, y = mean_of_four(x), mean_of_four(y)
-      if first:
-        x = normed(conv(self.channels, (1, 1), name=f'{name}_skip'), x)
+      if wider:
+        x = normed(conv(channels, (1, 1), name=f'{name}_skip'), x)
       return x + y
 
     x, number = images.astype(self.dtype), doublings(images.shape[1:])
