@@ -95,6 +95,23 @@ def test_images_depend_on_noise_and_class_and_on_no_other_image():
   assert np.abs(other - images)[1].max() > 0
 
 
+def test_what_images_are_made_of_by_hand():
+  np.testing.assert_array_equal(gan.condition(jnp.array([2, 0]), 3), [[0, 0, 1], [1, 0, 0]])
+  several = jnp.array([[1, 0, 1], [0, -1, 0]])  # and always a 1 before them; unknown is not there
+  np.testing.assert_array_equal(gan.condition(several, 3), [[1, 1, 0, 1], [1, 0, 0, 0]])
+
+
+def test_norms_of_several_labels_add_up():
+  x, labels = noise(4, 4, 4, 2), jnp.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+  norm, classes = gan.ClassNorm(None, several=True), gan.condition(labels, 2)
+  variables = norm.init(jax.random.key(0), x, classes, False)
+  np.testing.assert_array_equal(variables['params']['scale'], [[1, 1], [0, 0], [0, 0]])
+  tables = {'scale': jnp.float32([[1, 1], [1, 0], [2, 3]]), 'bias': jnp.zeros((3, 2))}
+  y = norm.apply({**variables, 'params': tables}, x, classes, False)
+  scales = np.float32([[1, 1], [2, 1], [3, 4], [4, 4]])
+  np.testing.assert_allclose(y, x * scales[:, None, None], rtol=1e-4)
+
+
 def test_batch_norm_is_that_of_the_batch_in_training_and_remembered():
   apply = functools.partial(GENERATOR.apply, train=True, mutable=['batch_stats'])
   images, stats = jax.jit(apply)(generator_variables(), noise(4, LATENT), LABELS)

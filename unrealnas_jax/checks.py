@@ -90,6 +90,21 @@ def _several_labels(config, dataset):
       f'data.path = {config.data.path!r}, whose images have several labels; allowed: one class an '
       f'image {reason}'
     )
+  if config.source.labels == 'condition' and _makes_several(config):
+    yield (
+      f'source.generator = {config.source.generator!r}, whose images have several labels; allowed: '
+      f'one class an image {reason}'
+    )
+
+
+def _makes_several(config):
+  from unrealnas_jax.data import generated
+
+  try:
+    made = 'generated' in sources(config) and generated.describe(config.source.generator)
+  except ValueError:
+    return False  # told by _check_generator
+  return bool(made) and made.several
 
 
 def _check_data(config, devices, dataset):
@@ -327,11 +342,6 @@ def _check_generator(config, devices, dataset):
     yield f'data.size = {size} gives the generator images of {error}'
   if config.benchmark.nasbench201_csv:
     yield f"{tabular.KEY} = {config.benchmark.nasbench201_csv!r}; allowed: '' with generator.steps"
-  if dataset and dataset.names:
-    yield (
-      f'generator.steps = {steps}; allowed: 0 with data.path = {config.data.path!r}, whose images '
-      'have several labels; a generator needs one class an image'
-    )
 
 
 def _check_nasbench201(config, devices, dataset):

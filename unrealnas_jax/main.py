@@ -52,6 +52,9 @@ SUMMARY = {
   'gan_train_accuracy': ('GAN-train', '{:.2%} (trained on generated, tested on real images)'),
   'gan_test_accuracy': ('GAN-test', '{:.2%} (trained on real, tested on generated images)'),
   'real_accuracy': ('real', '{:.2%} (trained and tested on real images)'),
+  'gan_train_auc': ('GAN-train AUC', '{:.4f} (mean over labels)'),
+  'gan_test_auc': ('GAN-test AUC', '{:.4f} (mean over labels)'),
+  'real_auc': ('real AUC', '{:.4f} (mean over labels)'),
   **{
     f'nasbench201_{name}': (
       name,
@@ -67,6 +70,7 @@ FILES = (
   'result.json',
   'genotype.json',
   'generator.json',
+  'generator_labels.npz',
   'samples',
   'genotypes.json',
   'config.json',
