@@ -11,6 +11,7 @@ memorise. No protocol of such an analysis is published: epochs and the laptop's 
   python -m unrealnas_jax.main --config=configs/analysis.py --config.search.space=nasbench201 \\
     --config.analysis.genotypes=random,random,random
 
+Images must have one class each: bits of several labels are half right before any training.
 source.examples should be the number of training images, as it is of digits and CIFAR-10.
 Time (laptop): 13 minutes of processor time on 2 cores of an AMD EPYC; by the clock it was only
 measured beside other work, 32 minutes. Time (paper): not run yet.

@@ -95,8 +95,10 @@ def paper():
   # jigsaw or colorisation
   source.pretext = ''
   source.grid = 2  # jigsaw: 2 or 3 tiles a side, of which 24 or 1,000 orders are classes
-  source.generator = 'runs/train_generator'  # generated: workdir of a run of train_generator.py
-  # generated: condition = the class that the generator made the image of; random = as noise has
+  # generated: workdir of a run of train_generator.py; generated.py takes the one of its own choice
+  source.generator = 'runs/train_generator'
+  # generated: condition = the class or labels that the generator made the image of; random = as
+  # noise has
   source.labels = 'condition'
 
   # Training of a generator in place of a search, then of two networks that judge it (the network of
@@ -104,8 +106,10 @@ def paper():
   config.generator = generator = ConfigDict()
   generator.steps = 0  # updates of the generator; 0 = none is trained; see train_generator.py
   generator.latent = 128  # length of the noise vector that an image is made of
-  generator.channels = 256  # width of the generator
-  generator.discriminator_channels = 128  # width of the discriminator
+  # width of the generator where its features have up to 32 pixels a side; half of it up to 64, a
+  # quarter up to 128, and so on
+  generator.channels = 256
+  generator.discriminator_channels = 128  # the same of the discriminator
   generator.batch = 64  # images an update over all devices, which must divide it
   generator.discriminator_steps = 5  # updates of the discriminator before each of the generator
   generator.lr = 2e-4  # Adam's learning rate for the generator, constant

@@ -235,6 +235,7 @@ def test_cells_of_one_name_are_told_apart(config, tmp_path):
     ({'genotype': 'DARTS_V2'}, "genotype = 'DARTS_V2'; allowed: '' with analysis.genotypes"),
     ({'retrain.epochs': 0}, 'retrain.epochs = 0'),
     ({'source.pretext': 'rotation'}, "source.pretext = 'rotation'; allowed: '' with analysis.gen"),
+    ({'source.label_rate': 0.5}, 'label_rate = 0.5; allowed: 0 .* whose one class a network'),
     ({'retrain.auxiliary': 0.4}, 'retrain.auxiliary = 0.4; allowed: 0 with analysis.genotypes'),
     ({'source.examples': 15}, 'retrain.batch = 16; allowed: at most source.examples = 15 with'),
     ({'retrain.augment.pad': 8}, 'retrain.augment.pad = 8; allowed: less than source.size = 8'),
@@ -245,6 +246,15 @@ def test_bad_input_is_named(config, changes, message):
   config.update_from_flattened_dict(changes)
   with pytest.raises(ValueError, match=message):
     config_lib.validate(config, 4)
+
+
+def test_real_images_with_several_labels_are_refused(config, tmp_path):
+  arrays = quick_run.images()
+  several = {name: np.eye(4, dtype=int)[x] if name[0] == 'y' else x for name, x in arrays.items()}
+  np.savez(tmp_path / 'x.npz', **several)
+  with pytest.raises(ValueError, match='x.npz.*, whose images have several labels; allowed: one'):
+    main.run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
 
 
 def test_dry_run_tells_one_cell_on_each_source(config, monkeypatch, tmp_path, capsys):

@@ -60,6 +60,22 @@ def test_other_sizes_are_refused(shape, allowed):
     gan.doublings((*shape, 3))
 
 
+def test_large_images_have_64_channels_at_their_full_size():
+  """Else a batch of one layer of 224 pixels would take gigabytes."""
+  generator = gan.Generator(channels=512, classes=CLASSES, shape=(224, 224, 3))
+  discriminator = gan.Discriminator(channels=512, classes=CLASSES)
+
+  def shapes(network, x):
+    init = functools.partial(network.init, train=False)
+    return jax.eval_shape(init, jax.random.key(0), x, LABELS[:1])['params']
+
+  made, judged = shapes(generator, noise(1, LATENT)), shapes(discriminator, noise(1, 224, 224, 3))
+  widths = [made[f'conv_{n}_1']['kernel'].shape[-1] for n in range(5)]
+  assert widths == [512, 512, 256, 128, 64]  # of 14, 28, 56, 112 and 224 pixels
+  widths = [judged[f'block_{n}_1']['kernel'].shape[-1] for n in range(6)]
+  assert widths == [64, 128, 256, 512, 512, 512]  # of 224, 112, 56, 28, 14 and 14 pixels
+
+
 def test_images_depend_on_noise_and_class_and_on_no_other_image():
   z = noise(4, LATENT)
   images = generate(generator_variables(), z, LABELS)
@@ -77,6 +93,23 @@ def test_images_depend_on_noise_and_class_and_on_no_other_image():
   other = generate({**generator_variables(), 'params': changed}, z, LABELS)
   np.testing.assert_array_equal(other[jnp.array([0, 2, 3])], images[jnp.array([0, 2, 3])])
   assert np.abs(other - images)[1].max() > 0
+
+
+def test_what_images_are_made_of_by_hand():
+  np.testing.assert_array_equal(gan.condition(jnp.array([2, 0]), 3), [[0, 0, 1], [1, 0, 0]])
+  several = jnp.array([[1, 0, 1], [0, -1, 0]])  # and always a 1 before them; unknown is not there
+  np.testing.assert_array_equal(gan.condition(several, 3), [[1, 1, 0, 1], [1, 0, 0, 0]])
+
+
+def test_norms_of_several_labels_add_up():
+  x, labels = noise(4, 4, 4, 2), jnp.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+  norm, classes = gan.ClassNorm(None, several=True), gan.condition(labels, 2)
+  variables = norm.init(jax.random.key(0), x, classes, False)
+  np.testing.assert_array_equal(variables['params']['scale'], [[1, 1], [0, 0], [0, 0]])
+  tables = {'scale': jnp.float32([[1, 1], [1, 0], [2, 3]]), 'bias': jnp.zeros((3, 2))}
+  y = norm.apply({**variables, 'params': tables}, x, classes, False)
+  scales = np.float32([[1, 1], [2, 1], [3, 4], [4, 4]])
+  np.testing.assert_allclose(y, x * scales[:, None, None], rtol=1e-4)
 
 
 def test_batch_norm_is_that_of_the_batch_in_training_and_remembered():

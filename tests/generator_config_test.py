@@ -42,8 +42,7 @@ def test_what_the_training_of_a_generator_needs():
   lib.validate(config, 2, dataset(images=100, size=16)._replace(shape=(16, 16, 1)))
   refused(config, 'generator.batch = 64; allowed: at most 63', 1, dataset(images=63))
   refused(config, 'generator.batch = 64; allowed: a multiple of .* 3', 3)
-  several = dataset()._replace(names=('a', 'b'))
-  refused(config, 'whose images have several labels', 1, several)
+  lib.validate(config, 1, dataset(size=16)._replace(names=('a', 'b'), shape=(16, 16, 1)))
   config.generator.augment.cutout = 16
   refused(config, 'generator.augment.cutout = 16; allowed: less than data.size = 16')
   config.generator.augment.cutout = 0
@@ -65,4 +64,25 @@ def test_what_the_training_of_a_generator_needs():
 def test_images_are_mirrored_where_the_data_set_allows_it(name):
   config = train_generator.get_config(f'laptop,{name}')
   assert config.generator.augment.flip == (name == 'cifar10')
+  lib.validate(config, 1)
+
+
+@pytest.mark.parametrize(
+  ('choice', 'steps', 'widths', 'augment'),
+  [
+    ('paper', 50_000, (256, 128), (4, 16)),
+    ('paper,fashion_mnist', 50_000, (256, 128), (3, 14)),
+    ('paper,imagenet64', 50_000, (256, 128), (8, 32)),
+    ('paper,imagenet', 450_000, (512, 512), (28, 112)),
+    ('paper,chexpert', 50_000, (512, 512), (28, 112)),
+    ('laptop', 3_000, (64, 64), (2, 8)),
+    ('laptop,imagenet', 3_000, (64, 64), (4, 16)),
+    ('laptop,chexpert', 3_000, (64, 64), (4, 16)),
+  ],
+)
+def test_a_generator_is_as_large_as_its_images_ask(choice, steps, widths, augment):
+  config = train_generator.get_config(choice)
+  hp = config.generator
+  assert (hp.steps, hp.augment.pad, hp.augment.cutout) == (steps, *augment)
+  assert (hp.channels, hp.discriminator_channels) == widths
   lib.validate(config, 1)

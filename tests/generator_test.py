@@ -14,7 +14,7 @@ import tiny
 from PIL import Image
 
 from unrealnas_jax import checkpoint, data, generator, metrics, parallel, retrain
-from unrealnas_jax.data import generated, real
+from unrealnas_jax.data import real
 from unrealnas_jax.data.split import Dataset, in_memory
 
 KEY = jax.random.key(3)
@@ -29,13 +29,15 @@ def make_config(**changes):
   return config
 
 
-def make_dataset():
-  """Two classes, dark and bright, with noise."""
+def make_dataset(several=False):
+  """Two classes, or labels that exclude each other, dark and bright, with noise."""
   rng = np.random.default_rng(0)
   labels = np.arange(32) % 2
   images = rng.integers(0, 60, (32, 8, 8, 1)) + 190 * labels[:, None, None, None]
-  split = in_memory(images.astype(np.uint8), labels)
-  return Dataset('made', split, split, 2, (8, 8, 1), np.float32([0.5]), np.float32([0.4]))
+  split = in_memory(images.astype(np.uint8), np.eye(2, dtype=int)[labels] if several else labels)
+  dataset = Dataset('made', split, split, 2, (8, 8, 1), np.float32([0.5]), np.float32([0.4]))
+  names = ('dark', 'bright')
+  return dataset._replace(names=names, scored=names) if several else dataset
 
 
 @functools.cache
@@ -195,7 +197,7 @@ def test_what_was_trained_is_a_source_of_the_search(trained):
 
 
 class Judge(nn.Module):
-  """Tells two classes by the brightness of an image."""
+  """Tells two classes, or labels, by the brightness of an image."""
 
   axis_name: str | None = None
   draw: object = None
@@ -208,31 +210,28 @@ class Judge(nn.Module):
     return jnp.stack([-score, score], -1), None
 
 
-@pytest.mark.parametrize('reverse', [False, True])
+@pytest.mark.parametrize(('reverse', 'several'), [(False, False), (True, True)])
 def test_judges_learn_from_one_kind_of_images_and_are_tested_on_the_other(
-  tmp_path, monkeypatch, reverse
+  tmp_path, monkeypatch, reverse, several
 ):
-  config, dataset = make_config(), make_dataset()
+  config, dataset = make_config(), make_dataset(several)
   config.retrain.update({'auxiliary': 0.0, 'drop_path': 0.0, 'epochs': 1})
-  description = generator.describe(config, dataset)
   monkeypatch.setattr(retrain, 'make_network', lambda *args: Judge(parallel.AXIS))
 
-  def fakes(description, variables, examples, dtype):
+  def fn(key, batch):
     """Of bright images class 1, or class 0 if reversed."""
+    labels = batch['index'] % 2
+    bright = 1 - labels if reverse else labels
+    images = (2.0 * bright - 1)[:, None, None, None] * jnp.ones((1, 8, 8, 1))
+    return images, jax.nn.one_hot(labels, 2, dtype=jnp.int32) if several else labels
 
-    def fn(key, batch):
-      labels = batch['index'] % 2
-      bright = 1 - labels if reverse else labels
-      return (2.0 * bright - 1)[:, None, None, None] * jnp.ones((1, 8, 8, 1)), labels
-
-    rows = real.make(config, dataset)
-    return rows._replace(name='generated', examples=examples, fn=fn)
-
-  monkeypatch.setattr(generated, 'from_variables', fakes)
-  facts = generator.judge(config, None, dataset, description, {}, tmp_path)
+  fakes = real.make(config, dataset)._replace(name='generated', fn=fn)
+  facts = generator.judge(config, None, dataset, fakes, tmp_path)
   expected = 0.0 if reverse else 1.0
-  assert facts['gan_train_accuracy'] == facts['gan_test_accuracy'] == expected
-  assert facts['real_accuracy'] == 1
+  for measure in ('accuracy', 'auc') if several else ('accuracy',):
+    assert facts[f'gan_train_{measure}'] == facts[f'gan_test_{measure}'] == expected
+    assert facts[f'real_{measure}'] == 1
+  assert ('real_auc' in facts) == several
   assert facts['judge_generated_steps'] == facts['judge_real_steps'] == 2
   lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
   assert {line['phase'] for line in lines} == {'judge_generated', 'judge_real'}

@@ -9,7 +9,17 @@ import sys
 
 import pytest
 import stand_in_table
-from stand_ins import FOUND, NOISE, RETRAIN, ROOT, TRAIN_GENERATOR, contents, install, start
+from stand_ins import (
+  FOUND,
+  GENERATED,
+  NOISE,
+  RETRAIN,
+  ROOT,
+  TRAIN_GENERATOR,
+  contents,
+  install,
+  start,
+)
 
 import unrealnas_jax
 from unrealnas_jax import genotype, main, stop
@@ -177,6 +187,18 @@ def test_workdir_is_named_after_the_config(tmp_path, monkeypatch):
   assert (tmp_path / 'runs' / 'noise' / 'result.json').exists()
   assert start(f'--config={NOISE}:laptop,digits') == 0
   assert (tmp_path / 'runs' / 'noise_laptop_digits' / 'result.json').exists()
+
+
+@pytest.mark.parametrize(
+  'choice', ['', ':laptop', ':laptop,cifar10', ':paper,imagenet', ':chexpert,paper']
+)
+def test_a_search_takes_the_generator_that_the_same_choice_trains(monkeypatch, choice):
+  started = []
+  monkeypatch.setattr(main, 'run', lambda *args: started.append(args))
+  assert start(f'--config={TRAIN_GENERATOR}{choice}') == 0
+  assert start(f'--config={GENERATED}{choice}') == 0
+  (_, workdir), (config, _) = started
+  assert config.source.generator == workdir
 
 
 def test_distributed_starts_before_the_config_asks_for_devices(tmp_path, monkeypatch):

@@ -35,3 +35,13 @@ def test_keys_in_commands_are_keys():
   keys = set(re.findall(r'--(?:config\.|grid=)([a-z][\w.]*)=', TEXT))
   assert len(keys) > 10
   assert keys - RULES.keys() == set()
+
+
+def test_the_generators_that_searches_take_are_trained_in_other_commands():
+  trained, searched = (
+    re.findall(rf'--config=configs/{name}\.py(\S*?)[`\s]', TEXT)
+    for name in ('train_generator', 'generated')
+  )
+  assert len(searched) > 1
+  assert sorted(trained) == sorted(searched)
+  assert not re.search('--config.source.generator=[^`]', TEXT)

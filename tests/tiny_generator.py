@@ -1,7 +1,8 @@
 """A generator so small that it compiles in a second, and the workdir that its training left."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -18,10 +19,8 @@ def description(**changes):
 def variables(description):
   """Of numbers that make its images differ."""
   network = generated.make_network(description)
-  noise, label = jnp.zeros((1, description.latent)), jnp.zeros(1, jnp.int32)
-  shapes = jax.eval_shape(
-    lambda key: network.init(key, noise, label, train=False), jax.random.key(0)
-  )
+  init = functools.partial(network.init, train=False)
+  shapes = jax.eval_shape(init, jax.random.key(0), *generated.first_inputs(description))
   rng = np.random.default_rng(0)
 
   def draw(leaf):
@@ -32,13 +31,13 @@ def variables(description):
   return jax.tree.map(draw, shapes)
 
 
-def write(workdir, description, **state):
+def write(workdir, description, rows=None, **state):
   """Makes workdir that of a finished training; the variables. state: what else was saved."""
   ema = variables(description)
   manager = checkpoint.open(workdir, 'generator', 1)
   step = np.int32(7)
   checkpoint.save(manager, 7, parallel.replicate({'step': step, 'ema': ema, **state}))
   checkpoint.close(manager)
-  metrics.write_json(epath.Path(workdir) / generated.FILE, description._asdict())
+  generated.save(workdir, description, rows)
   metrics.write_json(epath.Path(workdir) / 'result.json', {})
   return ema

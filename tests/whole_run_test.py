@@ -48,7 +48,7 @@ class Programs:
     self.folder, self.compiled = folder, compiled
     self.pool = concurrent.futures.ThreadPoolExecutor(2)
     self.futures = {}
-    self.images = started.write_images(folder)
+    self.images, self.films = started.write_images(folder), write_films(folder / 'tfds')
 
   def start(self, name, job):
     self.futures[name] = self.pool.submit(job, self.folder / name)
@@ -77,14 +77,14 @@ class Programs:
     self.run(workdir)
 
   def run_generator_and_search(self, workdir):
-    """Trains a generator, then searches on its images."""
-    generator = workdir.with_name('generator')
+    """Trains a generator on films with several labels each, then searches on its images."""
+    config, generator = f'{CONFIG}:laptop,chexpert', workdir.with_name('generator')
     sizes = {'steps': 4, 'sheet_every': 2, 'batch': 8, 'channels': 2, 'discriminator_channels': 2}
     flags = [f'--config.generator.{name}={size}' for name, size in sizes.items()]
     augment = ('--config.generator.augment.cutout=0', '--config.generator.augment.pad=1')
-    self.run(generator, *flags, *augment, SEARCH_ONLY)
+    self.run(generator, *self.films, *flags, *augment, SEARCH_ONLY, config=config)
     source = ('--config.source.name=generated', f'--config.source.generator={generator}')
-    self.run(workdir, *source, SEARCH_ONLY)
+    self.run(workdir, *source, SEARCH_ONLY, config=config)
 
 
 @pytest.fixture(scope='module')
@@ -194,23 +194,27 @@ def test_search_on_images_of_an_npz(programs, source):
   assert result(workdir).keys() == {'genotype', 'scale', 'search_steps', 'selection'}
 
 
-def run_chexpert(programs):
-  """Search on noise and retraining by the config of CheXpert, on a few films in TFDS's format."""
-  films = programs.folder / 'tfds'
+def write_films(folder):
+  """The flags that name a few films in TFDS's format, which are written to a folder."""
   rng = np.random.default_rng(0)
   splits = {
     split: [record(number, [str(name) for name in rng.choice(NAMES, 14)]) for number in range(size)]
     for split, size in (('train', 40), ('validation', 20))
   }
-  write(films, splits, FEATURES, ('image', 'label'))
+  write(folder, splits, FEATURES, ('image', 'label'))
+  flags = ('data.path=tfds:tiny', f'data.tfds_dir={folder}', 'data.size=8', 'source.classes=14')
+  return [f'--config.{flag}' for flag in flags]
+
+
+def run_chexpert(programs):
+  """Search on noise and retraining by the config of CheXpert."""
   flags = [
-    *('data.path=tfds:tiny', f'data.tfds_dir={films}', 'data.size=8', 'source.classes=14'),
     # What else the paper scale and ImageNet have.
     *('data.crop=0.9', 'data.random_crop=0.5', 'data.jitter=0.2'),
     *('search.stem=imagenet', 'retrain.stem=imagenet', 'retrain.auxiliary=0.0'),
     *('retrain.lr_schedule=linear', 'retrain.lr_warmup=1'),
   ]
-  args = [f'--config.{flag}' for flag in flags]
+  args = [*programs.films, *(f'--config.{flag}' for flag in flags)]
   return lambda workdir: programs.run(workdir, *args, config=f'{CONFIG}:laptop,chexpert')
 
 
@@ -239,8 +243,14 @@ def test_search_on_images_of_a_trained_generator(programs):
   genotype.load(str(workdir / 'genotype.json'))
   found = lines(workdir)
   assert all(np.isfinite(value).all() for line in numbers(found) for value in line.values())
-  assert found[0]['train_loss'] != lines(programs.workdir('whole'))[0]['train_loss']
+  # 14 labels each, of which the search knows nothing yet.
+  np.testing.assert_allclose(found[0]['train_loss'], np.log(2), atol=0.2)
+  with np.load(workdir / 'samples.npz') as samples:
+    labels = samples['labels']
   generator = workdir.with_name('generator')
+  with np.load(generator / 'generator_labels.npz') as kept:
+    rows = {*map(tuple, kept['rows'])}
+  assert {*map(tuple, labels)} <= rows  # combinations that films have
   assert result(generator).keys() == {
     *('dataset', 'generator_parameters', 'generator_steps', 'scale')
   }

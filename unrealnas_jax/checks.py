@@ -71,11 +71,40 @@ def _check_analysis(config, devices, dataset):
   ):
     if value != allowed:
       yield f'{key} = {value!r}; allowed: {allowed!r} with analysis.genotypes'
+  yield from _several_labels(config, dataset)
   if set(sources.split(',')) & set(IMAGELESS) and retrain.batch > config.source.examples:
     yield (
       f'retrain.batch = {retrain.batch}; allowed: at most source.examples = '
       f'{config.source.examples} with analysis.sources = {sources!r}'
     )
+
+
+def _several_labels(config, dataset):
+  # Bits of several labels are half right before any training, so that no epoch is the one in which
+  # half of them are known; and a part of right bits says little of images that are known by heart.
+  reason = 'with analysis.genotypes, which counts images whose one class a network knows'
+  if config.source.label_rate:
+    yield f'source.label_rate = {config.source.label_rate}; allowed: 0 {reason}'
+  if dataset and dataset.names:
+    yield (
+      f'data.path = {config.data.path!r}, whose images have several labels; allowed: one class an '
+      f'image {reason}'
+    )
+  if config.source.labels == 'condition' and _makes_several(config):
+    yield (
+      f'source.generator = {config.source.generator!r}, whose images have several labels; allowed: '
+      f'one class an image {reason}'
+    )
+
+
+def _makes_several(config):
+  from unrealnas_jax.data import generated
+
+  try:
+    made = 'generated' in sources(config) and generated.describe(config.source.generator)
+  except ValueError:
+    return False  # told by _check_generator
+  return bool(made) and made.several
 
 
 def _check_data(config, devices, dataset):
@@ -313,11 +342,6 @@ def _check_generator(config, devices, dataset):
     yield f'data.size = {size} gives the generator images of {error}'
   if config.benchmark.nasbench201_csv:
     yield f"{tabular.KEY} = {config.benchmark.nasbench201_csv!r}; allowed: '' with generator.steps"
-  if dataset and dataset.names:
-    yield (
-      f'generator.steps = {steps}; allowed: 0 with data.path = {config.data.path!r}, whose images '
-      'have several labels; a generator needs one class an image'
-    )
 
 
 def _check_nasbench201(config, devices, dataset):

@@ -1,4 +1,7 @@
-"""What to say of a config file that is none: it is a program of the user's, and may do anything."""
+"""Config files: where their runs are, and what to say of a file that is none.
+
+A config file is a program of the user's, and may do anything.
+"""
 
 import os
 import traceback
@@ -6,6 +9,17 @@ import traceback
 from ml_collections import ConfigDict
 
 ALLOWED = 'a Python file whose get_config() returns a ConfigDict, such as configs/noise.py'
+
+
+def default_workdir(file):
+  """Where a run of --config=FILE is written unless --workdir says it.
+
+  >>> default_workdir('configs/noise.py'), default_workdir('configs/noise.py:paper,imagenet')
+  ('runs/noise', 'runs/noise_paper_imagenet')
+  """
+  file, _, choice = file.partition(':')
+  name = os.path.splitext(os.path.basename(file))[0]
+  return os.path.join('runs', '_'.join([name, *filter(None, choice.split(','))]))
 
 
 def check(config, file):

@@ -34,12 +34,13 @@ class Networks(NamedTuple):
 def run(config, genotype, dataset, workdir):
   """Trains, or goes on with the training in workdir, then judges: facts for result.json.
 
-  genotype: of the networks that judge (see `judge`). Writes generator.json and samples/STEP.png.
+  genotype: of the networks that judge (see `judge`). Writes samples/STEP.png and what
+  generated.save does.
   Raises ValueError: the checkpoints or metrics in workdir cannot be used.
   """
-  description = describe(config, dataset)
+  description, rows = describe(config, dataset), generated.conditions(dataset)
   if parallel.is_primary():
-    metrics.write_json(epath.Path(workdir) / generated.FILE, description._asdict())
+    generated.save(workdir, description, rows)
   key, plan = prepare(config, dataset, description, workdir)
   state, seconds = loop.run(plan, key, config, workdir)
   facts = {
@@ -50,7 +51,8 @@ def run(config, genotype, dataset, workdir):
   }
   if config.retrain.epochs:
     variables = jax.tree.map(np.asarray, state.ema)
-    facts |= judge(config, genotype, dataset, description, variables, workdir)
+    fakes = generated.from_variables(description, variables, rows, dataset.train.size, config.dtype)
+    facts |= judge(config, genotype, dataset, fakes, workdir)
   return facts
 
 
@@ -64,6 +66,7 @@ def describe(config, dataset):
     shape=dataset.shape,
     mean=tuple(dataset.mean.tolist()),
     std=tuple(dataset.std.tolist()),
+    several=bool(dataset.names),
   )
 
 
@@ -108,7 +111,7 @@ def make_networks(config, description):
 def init_state(key, description, networks):
   """The state before the first step."""
   keys = jax.random.split(key)
-  label, noise = jnp.zeros(1, jnp.int32), jnp.zeros((1, description.latent))
+  noise, label = generated.first_inputs(description)
   image = jnp.zeros((1, *description.shape))
   generator = networks.generator.init(keys[0], noise, label, train=False)
   discriminator = networks.discriminator.init(keys[1], image, label, train=False)
@@ -127,7 +130,7 @@ def make_step(hp, networks):
 
   N updates of the discriminator, one with each batch, then one of the generator. What an image is
   made of and how it is changed depends on its example's index alone, which makes the generated
-  images of a batch have the classes of the real ones.
+  images of a batch have the labels of the real ones.
   """
   update_both = functools.partial(_update_discriminator, hp, networks)
 
@@ -233,9 +236,14 @@ def _batches(config, source, steps):
 
 
 def _write_sheet(key, description, networks, workdir):
-  """state -> {}; writes samples/STEP.png: a row for each class, the same noise in every sheet."""
+  """state -> {}; writes samples/STEP.png: a row for each class, the same noise in every sheet.
+
+  Where images have several labels, a row for each that has it alone.
+  """
   rows = min(SHEET, description.classes)
   labels = jnp.arange(rows).repeat(SHEET)
+  if description.several:
+    labels = jax.nn.one_hot(labels, description.classes, dtype=jnp.int32)
   noise = jax.random.normal(key, (rows * SHEET, description.latent))
 
   @jax.jit
@@ -262,17 +270,18 @@ def sheet(images, columns):
   return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
-def judge(config, genotype, dataset, description, variables, workdir):
+def judge(config, genotype, dataset, fakes, workdir):
   """How well a network trained on one kind of images does on the other.
 
   gan_train_accuracy: trained on generated images, as many as there are real ones, and tested on
   real test images; gan_test_accuracy: trained on real images and tested on generated ones;
-  real_accuracy: trained and tested on real images, what the first can reach at best.
+  real_accuracy: trained and tested on real images, what the first can reach at best. Where images
+  have several labels also gan_train_auc and so on, means as of retrain.mean_auc.
+  fakes: a Source of as many generated images as there are real ones
   The network is that of a genotype, trained as config.retrain says. Source: Shmelkov, Schmid,
   Alahari: How good is my GAN? (ECCV 2018, arXiv 1807.09499).
   """
   train, test = (real.make(config, dataset, split) for split in ('train', 'test'))
-  fakes = generated.from_variables(description, variables, train.examples, config.dtype)
   of_fakes = retrain.prepare(config, genotype, fakes, 'judge_generated')
   of_real = retrain.prepare(config, genotype, train, 'judge_real')
   on_fakes, facts = retrain.fit(of_fakes, config, workdir)
@@ -283,4 +292,6 @@ def judge(config, genotype, dataset, description, variables, workdir):
   for name, (state, source) in pairs.items():
     scores = retrain.evaluate(config, of_real.network, state, source, dataset)
     facts[f'{name}_accuracy'] = scores['test_accuracy']
+    if dataset.names:
+      facts[f'{name}_auc'] = scores['test_auc']
   return {**facts, **more, 'test_images': test.examples}

@@ -53,6 +53,9 @@ SUMMARY = {
   'gan_train_accuracy': ('GAN-train', '{:.2%} (trained on generated, tested on real images)'),
   'gan_test_accuracy': ('GAN-test', '{:.2%} (trained on real, tested on generated images)'),
   'real_accuracy': ('real', '{:.2%} (trained and tested on real images)'),
+  'gan_train_auc': ('GAN-train AUC', '{:.4f} (mean over labels)'),
+  'gan_test_auc': ('GAN-test AUC', '{:.4f} (mean over labels)'),
+  'real_auc': ('real AUC', '{:.4f} (mean over labels)'),
   **{
     f'nasbench201_{name}': (
       name,
@@ -68,6 +71,7 @@ FILES = (
   'result.json',
   'genotype.json',
   'generator.json',
+  'generator_labels.npz',
   'samples',
   'genotypes.json',
   'config.json',
@@ -85,8 +89,9 @@ def main(argv, values=flags.FLAGS):
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
     job = estimate if values.dry_run else run
+    workdir = values.workdir or config_file.default_workdir(values['config'].config_filename)
     with stop.at_once():
-      job(values.config, values.workdir or _default_workdir(values['config'].config_filename))
+      job(values.config, workdir)
   except KeyboardInterrupt as stopped:
     where = ' '.join(['stopped', *map(str, stopped.args)])
     _tell(f'{where}; to go on: {shlex.join(sys.orig_argv)}', sys.stderr)
@@ -370,13 +375,6 @@ def _too_large(error):
     f'not enough memory ({reason}); allowed: smaller search.batch, '
     'search.channels, search.cells, source.size, source.examples, or those of retrain and data'
   )
-
-
-def _default_workdir(config_file):
-  """runs/noise for noise.py, runs/noise_paper_imagenet for noise.py:paper,imagenet."""
-  file, _, choice = config_file.partition(':')
-  name = os.path.splitext(os.path.basename(file))[0]
-  return os.path.join('runs', '_'.join([name, *filter(None, choice.split(','))]))
 
 
 def _set_up_log():

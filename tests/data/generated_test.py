@@ -63,6 +63,59 @@ def test_random_labels_leave_the_images_as_they_are(workdir):
   assert call(several, [1, 2])[1].shape == (2, 3)
 
 
+ROWS = np.uint8([[1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 1]])
+SEVERAL = tiny_generator.description(classes=3, several=True)
+
+
+def test_several_labels_are_rows_of_the_training_images(tmp_path):
+  tiny_generator.write(tmp_path, SEVERAL, ROWS)
+  source = make_source(config(tmp_path))
+  images, labels = call(source, np.arange(40))
+  assert (source.classes, labels.shape, labels.dtype) == (3, (40, 3), np.int32)
+  rows, counts = np.unique(labels, axis=0, return_counts=True)
+  np.testing.assert_array_equal(rows, np.unique(ROWS, axis=0))  # which go together
+  assert counts[2] == counts.max()  # half of the rows
+  network, variables = generated.make_network(SEVERAL), tiny_generator.variables(SEVERAL)
+  image_key = jax.random.fold_in(jax.random.fold_in(KEY, 23), 0)
+  noise = jax.random.normal(jax.random.fold_in(image_key, 0), (1, 3))
+  row = ROWS[jax.random.bits(jax.random.fold_in(image_key, 1)) % 4]
+  image = np.asarray(network.apply(variables, noise, row[None], train=False)[0])
+  mean, std = np.float32(SEVERAL.mean), np.float32(SEVERAL.std)
+  np.testing.assert_allclose(images[23], (image / 2 + 0.5 - mean) / std, atol=1e-5)
+  np.testing.assert_array_equal(labels[23], row)
+  bits = make_source(config(tmp_path, labels='random', label_rate=0.5))
+  same, drawn = call(bits, np.arange(40))
+  np.testing.assert_array_equal(same, images)
+  assert len(np.unique(drawn, axis=0)) > 3
+
+
+def cut_rows(folder):
+  (folder / 'generator_labels.npz').write_bytes(b'PK')
+
+
+def narrow_rows(folder):
+  generated.save(folder, SEVERAL, ROWS[:, :2])
+
+
+def lose_rows(folder):
+  (folder / 'generator_labels.npz').unlink()
+
+
+@pytest.mark.parametrize(
+  ('damage', 'message'),
+  [
+    (cut_rows, 'generator_labels.npz is damaged'),
+    (narrow_rows, 'is damaged .shape .4, 2. for 3 labels.'),
+    (lose_rows, 'has lost generator_labels.npz'),
+  ],
+)
+def test_a_workdir_without_the_rows_of_labels_is_refused(tmp_path, damage, message):
+  tiny_generator.write(tmp_path, SEVERAL, ROWS)
+  damage(tmp_path)
+  with pytest.raises(ValueError, match=f'{message}.*; allowed: the workdir of a finished run'):
+    make_source(config(tmp_path))
+
+
 def forget(folder):
   (folder / 'generator.json').unlink()
 

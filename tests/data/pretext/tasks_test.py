@@ -8,8 +8,9 @@ import pytest
 import quick_compile
 from ml_collections import ConfigDict
 
-from unrealnas_jax.data import make_source
+from unrealnas_jax.data import make_source, pretext
 from unrealnas_jax.data.pretext import TASKS
+from unrealnas_jax.data.procedural import painted
 from unrealnas_jax.data.source import show
 from unrealnas_jax.data.split import Dataset, in_memory
 
@@ -98,3 +99,9 @@ def test_unless_it_is_trained_on_an_image_looks_always_the_same(task):
   made = source('noise', task)
   assert set(made.read(np.arange(3))) == {'index'}
   assert set(made.read(np.arange(3), NUMBERS[:3])) == {'index', 'view'}
+
+
+def test_tasks_draw_from_no_example_and_no_source():
+  made = source('noise', 'rotation')
+  assert made.read(np.arange(1))['index'].dtype == np.int32
+  assert np.iinfo(np.int32).max < pretext.TASK != painted.WORLD

@@ -6,6 +6,7 @@ Source: Liu et al. 2020, UnNAS, pycls/datasets/prepare.py.
 """
 
 import jax
+import numpy as np
 
 from unrealnas_jax.data.pretext import colorisation, jigsaw, rotation
 from unrealnas_jax.data.source import Source, with_views
@@ -16,7 +17,9 @@ TASKS = {
   'colorisation': colorisation.make,
 }
 NONE = ''
-_TASK = 0x7A5C  # the child of the data key that tasks draw from, no example's index
+# The child of the data key that tasks draw from: no example has this index, and unlike
+# painted.WORLD no source draws from it.
+TASK = np.uint32(2**32 - 2)
 
 
 def head(config) -> dict:
@@ -35,6 +38,6 @@ def add(config, source: Source) -> Source:
   made = TASKS[config.source.pretext](config, source)
 
   def task(key, batch, images):
-    return made.task(jax.random.fold_in(key, _TASK), batch, images)
+    return made.task(jax.random.fold_in(key, TASK), batch, images)
 
   return made._replace(task=task, read=with_views(source.read))
