@@ -1,5 +1,7 @@
 """P-DARTS: how its dropout fades, what a stage leaves to the next, the limit on identities."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from unrealnas_jax import stages
+from unrealnas_jax import optimizers, stages
 from unrealnas_jax.methods import alphas, pdarts
 from unrealnas_jax.spaces import SPACES
 
@@ -16,13 +18,26 @@ SKIP = DARTS.ops.index('skip_connect')
 
 
 def test_dropout_falls_while_the_architecture_rests_then_fades_anew():
-  """p (E - e - 1) / E in the E epochs of warm-up, then p exp(-0.2 (e - E))."""
-  hp = ConfigDict(dict(warmup_epochs=4, skip_dropout=0.4))
-  rates = [float(pdarts.rate(jnp.int32(epoch), hp)) for epoch in range(7)]
-  expected = [0.3, 0.2, 0.1, 0, 0.4, 0.4 * np.exp(-0.2), 0.4 * np.exp(-0.4)]
-  np.testing.assert_allclose(rates, expected, rtol=1e-6, atol=1e-7)
+  """By train_search.py: p (E - e - 1) / E in 10 of E = 25 epochs, then p exp(-0.2 (e - 10))."""
+  hp = ConfigDict(dict(warmup_epochs=10, skip_dropout=0.7))
+  rates = [float(pdarts.rate(jnp.int32(epoch), 25, hp)) for epoch in range(25)]
+  np.testing.assert_allclose(rates[:3] + rates[8:10], [0.672, 0.644, 0.616, 0.448, 0.42], rtol=1e-6)
+  np.testing.assert_allclose(rates[10:], 0.7 * np.exp(-0.2 * np.arange(15)), rtol=1e-5)
   hp.warmup_epochs = 0
-  np.testing.assert_allclose(pdarts.rate(jnp.int32(0), hp), 0.4, rtol=1e-6)
+  np.testing.assert_allclose(pdarts.rate(jnp.int32(0), 25, hp), 0.7, rtol=1e-6)
+
+
+def test_the_dropout_of_a_step_is_that_of_its_epoch_in_the_whole_stage(monkeypatch):
+  """Step 5 of 12, four an epoch: the second of three epochs, in which the architecture rests."""
+  hp = ConfigDict(dict(warmup_epochs=2, skip_dropout=0.6))
+  tx = optimizers.Optimizers(None, None, epoch_steps=4, steps=12)
+  monkeypatch.setattr(pdarts.bilevel, 'alternate', lambda *args, dropout, **kwargs: dropout)
+  state = types.SimpleNamespace(step=jnp.int32(5))
+  key, rate = pdarts.step('key', state, None, None, net=None, tx=tx, hp=hp)
+  assert key == 'key'
+  np.testing.assert_allclose(rate, 0.2, rtol=1e-6)
+  hp.skip_dropout = 0.0
+  assert pdarts.step('key', state, None, None, net=None, tx=tx, hp=hp) is None
 
 
 def test_an_edge_keeps_its_strongest_operations_and_the_others_are_never_heard_of():
