@@ -149,9 +149,11 @@ def paper():
   method.eigenvalue.every = 0  # measured after so many epochs, each time; 0 = never
   method.eigenvalue.window = 5  # averaged over so many measures
   method.eigenvalue.back = 4  # compared with the average of so many measures before
-  # largest growth; above 1. The architecture is then that of `back` measures before
+  # largest growth; above 1. The architecture is then that of `back` measures and half a window
+  # before, for an average stands for the middle of its window
   method.eigenvalue.factor = 1.3
-  method.eigenvalue.first = 10  # measures before the first comparison
+  # earliest epoch that the architecture is taken of, counted from 1 (officially 10, from 0)
+  method.eigenvalue.first = 11
   method.gdas = ConfigDict()
   method.gdas.tau = 10.0  # gdas: temperature of its samples' gradient in the first epoch; above 0
   method.gdas.tau_end = 0.1  # gdas: what it falls to, linearly, in the last epoch; above 0

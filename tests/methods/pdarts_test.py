@@ -9,9 +9,12 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from unrealnas_jax import optimizers, stages
+from configs import default
+from unrealnas_jax import optimizers, stages, watch
 from unrealnas_jax.methods import alphas, pdarts
+from unrealnas_jax.parallel import AXIS
 from unrealnas_jax.spaces import SPACES
+from unrealnas_jax.state import SearchState
 
 DARTS = SPACES['darts']
 SKIP = DARTS.ops.index('skip_connect')
@@ -105,3 +108,26 @@ def test_stages_change_what_they_name_and_nothing_else():
   config.stages = ()
   assert stages.configs(config) == [config]
   assert stages.phases(config) == ['search']
+
+
+def test_the_eigenvalue_is_measured_where_identities_can_drop_values():
+  """Only traced: to a supernet that is not told a rate its identities are of no use."""
+  config = default.get_config('laptop')
+  config.method.update(dict(name='pdarts', skip_dropout=0.3))
+  space = tiny.TINY._replace(kinds=('normal',), kind_of=lambda cell, cells: 'normal')
+  net = tiny.net(space=space, cells=1, skip_dropout=True, axis_name=AXIS)
+  params, stats = tiny.variables(net)
+  arch = pdarts.init(jax.random.key(0), net=net, hp=config.method)
+  state = SearchState(0, params, stats, arch, None, None)
+  rates, loss = [], net.loss
+
+  def told(*args, dropout):
+    rates.append(dropout[1])
+    return loss(*args, dropout=dropout)
+
+  source = types.SimpleNamespace(fn=lambda key, batch: batch, task=None)
+  sharpness = watch._make_sharpness(config, source, net._replace(loss=told), pdarts)
+  run = jax.vmap(sharpness, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None)
+  batch = jnp.zeros((1, 2, 8, 8, 3)), jnp.zeros((1, 2), jnp.int32)
+  assert jax.eval_shape(run, jax.random.key(0), state, batch).shape == ()
+  assert set(rates) == {0.0}
