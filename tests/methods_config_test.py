@@ -1,8 +1,9 @@
-"""Configs of the methods: what each changes of DARTS."""
+"""Configs of the methods: what each changes of DARTS, and what does not go together."""
 
 import importlib
 
 import pytest
+from changed_config import changed
 
 from unrealnas_jax import config as lib
 from unrealnas_jax import stages
@@ -13,6 +14,19 @@ SCALES = pytest.mark.parametrize('scale', ['laptop', 'paper'])
 
 def read(file, choice):
   return importlib.import_module(f'configs.{file}').get_config(choice)
+
+
+def test_the_eigenvalue_is_measured_in_whole_digits():
+  config = changed('method.eigenvalue.every', 1)
+  lib.validate(config, 1)
+  config.dtype = 'bfloat16'
+  with pytest.raises(ValueError, match="dtype = 'bfloat16'; .* with method.eigenvalue.every = 1"):
+    lib.validate(config, 1)
+  config.method.order = 2
+  with pytest.raises(ValueError, match="dtype = 'bfloat16'; .* with method.hvp = 'finite_diff"):
+    lib.validate(config, 1)
+  config.genotype = 'DARTS_V2'  # nothing is searched
+  lib.validate(config, 1)
 
 
 @SCALES

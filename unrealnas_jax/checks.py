@@ -153,10 +153,21 @@ def _check_order(config, devices, dataset):
       f'method.order = 2; allowed: 1 with method.name = {method.name!r}, or 2 with '
       f'{", ".join(SECOND_ORDER)}'
     )
-  if method.hvp == 'finite_difference' and config.dtype != 'float32':
+
+
+def _check_digits(config, devices, dataset):
+  method = config.method
+  if 'search' not in phases(config) or config.dtype == 'float32':
+    return
+  needing = []
+  if method.order == 2 and method.hvp == 'finite_difference':
+    needing.append("method.hvp = 'finite_difference'")
+  if method.eigenvalue.every:
+    needing.append(f'method.eigenvalue.every = {method.eigenvalue.every}')
+  for setting in needing:
     yield (
-      f"dtype = {config.dtype!r}; allowed: float32 with method.hvp = 'finite_difference', whose "
-      'differences would be lost in rounding'
+      f'dtype = {config.dtype!r}; allowed: float32 with {setting}, whose differences of gradients '
+      'would be lost in rounding'
     )
 
 
@@ -356,6 +367,7 @@ CHECKS = (
   _check_microbatches,
   _check_halves,
   _check_order,
+  _check_digits,
   _check_learning_rates,
   _check_sizes,
   _check_views,
