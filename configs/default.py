@@ -188,7 +188,8 @@ def paper():
   method.evolution.crossovers = 25
   # random: how a cell is chosen
   method.random = ConfigDict()
-  method.random.cells = 10  # random cells that share search.epochs
+  # random cells that share search.epochs; for each the learning rate falls anew
+  method.random.cells = 10
   method.random.measure = 'val_accuracy'  # val_accuracy, or train_loss where labels mean nothing
 
   # Stages of a search: () = one. Else one dict a stage, of keys that differ in it, such as

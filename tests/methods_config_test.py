@@ -29,6 +29,15 @@ def test_the_eigenvalue_is_measured_in_whole_digits():
   lib.validate(config, 1)
 
 
+def test_a_learning_rate_warms_up_within_the_turn_of_a_cell():
+  config = read('random_search', 'laptop')
+  config.search.update(dict(epochs=10, lr_warmup=2))  # five cells, two epochs each
+  lib.validate(config, 1)
+  config.search.lr_warmup = 3
+  with pytest.raises(ValueError, match='search.lr_warmup = 3; .* = 10 by method.random.cells = 5'):
+    lib.validate(config, 1)
+
+
 @SCALES
 def test_tuning_between_decisions_is_the_official_one(scale):
   assert read('default', 'paper').method.perturbation.finetune_epochs == 10

@@ -172,17 +172,20 @@ def _check_digits(config, devices, dataset):
 
 
 def _check_learning_rates(config, devices, dataset):
+  from unrealnas_jax.methods import turns
+
   for name in [name for name in phases(config) if name != 'generator']:
     lr, lr_end = config[name].lr, config[name].lr_end
     if lr_end > lr:
       yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
     if lr_end == 0 and config[name].lr_schedule == 'exponential':
       yield f"{name}.lr_schedule = 'exponential'; allowed: with {name}.lr_end above 0, not {lr_end}"
-    if config[name].lr_warmup > config[name].epochs:
-      yield (
-        f'{name}.lr_warmup = {config[name].lr_warmup}; allowed: at most {name}.epochs = '
-        f'{config[name].epochs}'
-      )
+    parts, warmup, epochs = 1, config[name].lr_warmup, config[name].epochs
+    if name == 'search':
+      parts = turns(config.method)
+    if warmup * parts > epochs:
+      shared = f' by method.random.cells = {parts}' if parts > 1 else ''
+      yield f'{name}.lr_warmup = {warmup}; allowed: at most {name}.epochs = {epochs}{shared}'
 
 
 def _check_sizes(config, devices, dataset):

@@ -29,7 +29,7 @@ from unrealnas_jax import (
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import augment, batches, pretext
 from unrealnas_jax.data.source import show
-from unrealnas_jax.methods import METHODS, alphas
+from unrealnas_jax.methods import METHODS, alphas, turns
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
@@ -132,7 +132,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     init=functools.partial(init_state, key, config, net, method, tx),
     step=parallel.pmap_step(step),
     batches=functools.partial(_batches, config, source, halves),
-    learning_rate=optimizers.learning_rate(hp, epoch_steps),
+    learning_rate=optimizers.learning_rate(hp, epoch_steps, turns(config.method)),
     end_of_epoch=watch.end_of_epoch(
       config, (_params_key(key), _data_key(key)), source, net, method, halves[1], epoch_steps
     ),
@@ -248,12 +248,13 @@ def make_net(config, classes, image_channels, weights=None, plain=False, sparse=
 
 def make_optimizers(config, epoch_steps):
   """The optimizers of the weights, whose learning rate changes once an epoch, and of the alphas."""
+  sgd = functools.partial(optimizers.sgd, config.search, epoch_steps, turns=turns(config.method))
   return optimizers.Optimizers(
-    weights=optimizers.sgd(config.search, epoch_steps),
+    weights=sgd(),
     arch=optimizers.adam(config.method),
     epoch_steps=epoch_steps,
     steps=config.search.epochs * epoch_steps,
-    unrolled=optimizers.sgd(config.search, epoch_steps, clip=False),
+    unrolled=sgd(clip=False),
   )
 
 
