@@ -13,6 +13,7 @@ import numpy as np
 import programs
 import pytest
 import quick_run
+from jax.experimental.compilation_cache import compilation_cache
 from kills import Killed, kill
 
 from unrealnas_jax import (
@@ -38,6 +39,7 @@ def make_config(**search):
   config = quick_run.get_config()
   config.method.update(dict(name='pdarts', warmup_epochs=1, max_skips=1))
   config.search.update(search)
+  config.search.augment.update(dict(pad=0, flip=False))
   config.stages = (
     {'search.cells': 2, 'search.kept_ops': 0, 'method.skip_dropout': 0.1},
     {'search.cells': 3, 'search.kept_ops': KEPT, 'method.skip_dropout': 0.4},
@@ -71,10 +73,25 @@ def make_supernet(shape):
 
 
 @pytest.fixture(scope='module', autouse=True)
-def light():
+def light(compiled):
+  """The supernet in its place, and each program compiled once, which takes most of the time."""
+  settings = {
+    'jax_enable_compilation_cache': True,
+    'jax_compilation_cache_dir': str(compiled),
+    'jax_persistent_cache_min_compile_time_secs': 0,
+  }
+  before = {name: getattr(jax.config, name) for name in settings}
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(supernet, 'make', make_supernet)
+    change_cache(settings)
     yield
+    change_cache(before)
+
+
+def change_cache(settings):
+  for name, value in settings.items():
+    jax.config.update(name, value)
+  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope='module')
