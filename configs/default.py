@@ -144,8 +144,9 @@ def paper():
   # perturbation (what the supernet loses without an operation; not for gdas, rlnas and random)
   method.selection = 'alphas'
   method.perturbation = ConfigDict()  # DARTS-PT
-  # epochs of tuning between two decisions, of which there are 17 (NAS-Bench-201: 6); 0 = no tuning
-  method.perturbation.finetune_epochs = 5
+  # Epochs of tuning between two decisions, of which there are 17 (NAS-Bench-201: 6); 0 = no tuning.
+  # The default of the official train_search.py; the scripts beside it ask for 5.
+  method.perturbation.finetune_epochs = 10
   # what shows a loss: accuracy, as officially, or loss, where labels mean nothing
   method.perturbation.criterion = 'accuracy'
   # DARTS-ES: the search ends where the dominant eigenvalue of the architecture's Hessian has grown.
@@ -153,9 +154,11 @@ def paper():
   method.eigenvalue.every = 0  # measured after so many epochs, each time; 0 = never
   method.eigenvalue.window = 5  # averaged over so many measures
   method.eigenvalue.back = 4  # compared with the average of so many measures before
-  # largest growth; above 1. The architecture is then that of `back` measures before
+  # largest growth; above 1. The architecture is then that of `back` measures and half a window
+  # before, for an average stands for the middle of its window
   method.eigenvalue.factor = 1.3
-  method.eigenvalue.first = 10  # measures before the first comparison
+  # earliest epoch that the architecture is taken of, counted from 1 (officially 10, from 0)
+  method.eigenvalue.first = 11
   method.gdas = ConfigDict()
   method.gdas.tau = 10.0  # gdas: temperature of its samples' gradient in the first epoch; above 0
   method.gdas.tau_end = 0.1  # gdas: what it falls to, linearly, in the last epoch; above 0
@@ -189,7 +192,8 @@ def paper():
   method.evolution.crossovers = 25
   # random: how a cell is chosen
   method.random = ConfigDict()
-  method.random.cells = 10  # random cells that share search.epochs
+  # random cells that share search.epochs; for each the learning rate falls anew
+  method.random.cells = 10
   method.random.measure = 'val_accuracy'  # val_accuracy, or train_loss where labels mean nothing
 
   # Stages of a search: () = one. Else one dict a stage, of keys that differ in it, such as
@@ -287,6 +291,8 @@ def shrink(config):
   """Makes the paper's config the laptop's."""
   config.scale = 'laptop'
   config.data.size = 16
+  # Even so the tuning, 81 epochs, takes many times as long as the search.
+  config.method.perturbation.finetune_epochs = 5
 
   config.source.examples = 1_000
   config.source.size = 16

@@ -13,6 +13,26 @@ from configs import noise
 
 def get_config(scale='auto'):
   config = noise.get_config(scale)
+  search = config.search
+  progress(config, cells=(5, 11, 17), kept_ops=(0, 5, 3))
+  config.retrain.batch = 128
+  config.retrain.drop_path = 0.3
+  if config.scale == 'laptop':
+    progress(config, cells=(3, 4, 5), kept_ops=(0, 5, 3))
+    config.method.warmup_epochs = 1
+    search.batch = 32
+    search.epochs = 3
+    config.retrain.batch = 64
+  else:
+    search.steps_per_call = 10
+  return config
+
+
+def progress(config, cells, kept_ops):
+  """Makes a config that of P-DARTS, with the official settings of each of three stages.
+
+  cells: of each stage; kept_ops: candidates of each, 0 = all
+  """
   method, search = config.method, config.search
   method.name = 'pdarts'
   method.arch_lr = 6e-4
@@ -22,19 +42,7 @@ def get_config(scale='auto'):
   search.lr_end = 0.0
   search.batch = 96
   search.epochs = 25
-  cells = (5, 11, 17)
-  config.retrain.batch = 128
-  config.retrain.drop_path = 0.3
-  if config.scale == 'laptop':
-    method.warmup_epochs = 1
-    search.batch = 32
-    search.epochs = 3
-    cells = (3, 4, 5)
-    config.retrain.batch = 64
-  else:
-    search.steps_per_call = 10
   config.stages = tuple(
     {'search.cells': depth, 'search.kept_ops': ops, 'method.skip_dropout': rate}
-    for depth, ops, rate in zip(cells, (0, 5, 3), (0.1, 0.4, 0.7), strict=True)
+    for depth, ops, rate in zip(cells, kept_ops, (0.1, 0.4, 0.7), strict=True)
   )
-  return config

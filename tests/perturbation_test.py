@@ -13,6 +13,7 @@ import numpy as np
 import programs
 import pytest
 import quick_run
+from kills import Killed, kill
 
 from unrealnas_jax import (
   checkpoint,
@@ -247,23 +248,6 @@ def test_the_order_depends_on_the_seed_and_the_kind_alone():
   for kind in space.kinds:
     assert sorted(edges[kind]) == list(range(14))
     assert sorted(map(len, nodes[kind])) == [3, 4, 5]
-
-
-class Killed(Exception):
-  """In place of a kill."""
-
-
-def kill(monkeypatch, module, name, call):
-  """Makes a function fail when it is called for the call-th time."""
-  calls, function = [], getattr(module, name)
-
-  def dies(*args, **kwargs):
-    calls.append(1)
-    if len(calls) == call:
-      raise Killed
-    return function(*args, **kwargs)
-
-  monkeypatch.setattr(module, name, dies)
 
 
 def test_a_selection_killed_anywhere_goes_on_bit_for_bit(tmp_path, whole, stand_ins, monkeypatch):

@@ -165,15 +165,15 @@ def sharper_and_sharper(*_):
 
 
 def test_a_search_ends_when_its_eigenvalue_has_grown(tmp_path, stand_ins, monkeypatch):
-  """Of no epoch is the average of two 1.3 times the one before, but in the second: 1.5 / 1."""
+  """Averages of two are 1, 1.5, 2.5 and 3.5: the fourth grew 1.4 times, and stands on epoch 2."""
   monkeypatch.setattr(watch, '_make_sharpness', sharper_and_sharper)
   config = make_config(epochs=6)
-  config.method.eigenvalue.update(dict(every=1, window=2, back=1, factor=1.3, first=1))
+  config.method.eigenvalue.update(dict(every=1, window=2, back=1, factor=1.3, first=2))
   genotype, facts = search.run(config, make_dataset(), tmp_path)
   epochs = of_epochs(tmp_path)
-  assert [line['eigenvalue'] for line in epochs] == [1, 2]
-  assert facts['genotype_of_epoch'] == 1
-  weights = {kind: np.array(table) for kind, table in epochs[0]['weights'].items()}
+  assert [line['eigenvalue'] for line in epochs] == [1, 2, 3, 4]
+  assert facts['genotype_of_epoch'] == 2
+  weights = {kind: np.array(table) for kind, table in epochs[1]['weights'].items()}
   assert genotype == SPACE.decode(weights)
   # The same again, and the workdir given as a genotype, know that it has ended.
   assert search.run(config, make_dataset(), tmp_path)[0] == genotype
@@ -185,7 +185,7 @@ def test_the_eigenvalue_is_that_of_the_whole_batch_with_the_decay():
   config = make_config()
   config.method.arch_weight_decay = 0.5
 
-  def loss(params, stats, weights, images, labels):
+  def loss(params, stats, weights, images, labels, dropout=None):
     a, b = weights['normal'][0, 0], weights['normal'][0, 1]
     return images.mean() * (3 * a**2 + b**2) / 2, None
 

@@ -182,25 +182,39 @@ def _check_order(config, devices, dataset):
       f'method.order = 2; allowed: 1 with method.name = {method.name!r}, or 2 with '
       f'{", ".join(SECOND_ORDER)}'
     )
-  if method.hvp == 'finite_difference' and config.dtype != 'float32':
+
+
+def _check_digits(config, devices, dataset):
+  method = config.method
+  if 'search' not in phases(config) or config.dtype == 'float32':
+    return
+  needing = []
+  if method.order == 2 and method.hvp == 'finite_difference':
+    needing.append("method.hvp = 'finite_difference'")
+  if method.eigenvalue.every:
+    needing.append(f'method.eigenvalue.every = {method.eigenvalue.every}')
+  for setting in needing:
     yield (
-      f"dtype = {config.dtype!r}; allowed: float32 with method.hvp = 'finite_difference', whose "
-      'differences would be lost in rounding'
+      f'dtype = {config.dtype!r}; allowed: float32 with {setting}, whose differences of gradients '
+      'would be lost in rounding'
     )
 
 
 def _check_learning_rates(config, devices, dataset):
+  from unrealnas_jax.methods import turns
+
   for name in [name for name in phases(config) if name != 'generator']:
     lr, lr_end = config[name].lr, config[name].lr_end
     if lr_end > lr:
       yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
     if lr_end == 0 and config[name].lr_schedule == 'exponential':
       yield f"{name}.lr_schedule = 'exponential'; allowed: with {name}.lr_end above 0, not {lr_end}"
-    if config[name].lr_warmup > config[name].epochs:
-      yield (
-        f'{name}.lr_warmup = {config[name].lr_warmup}; allowed: at most {name}.epochs = '
-        f'{config[name].epochs}'
-      )
+    parts, warmup, epochs = 1, config[name].lr_warmup, config[name].epochs
+    if name == 'search':
+      parts = turns(config.method)
+    if warmup * parts > epochs:
+      shared = f' by method.random.cells = {parts}' if parts > 1 else ''
+      yield f'{name}.lr_warmup = {warmup}; allowed: at most {name}.epochs = {epochs}{shared}'
 
 
 def _check_sizes(config, devices, dataset):
@@ -380,6 +394,7 @@ CHECKS = (
   _check_microbatches,
   _check_halves,
   _check_order,
+  _check_digits,
   _check_learning_rates,
   _check_sizes,
   _check_views,

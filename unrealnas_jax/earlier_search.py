@@ -30,7 +30,7 @@ def genotype_of(workdir, config):
     if restored is None:
       break
     found, step, state = restored
-    weights[number] = found.method.weights(state.arch, net=found.net, hp=stage.method)
+    weights[number] = search.last_weights(found, state, stage, workdir)
     logging.info('The genotype is that of step %d of the %s in %s', step, phase, workdir)
     genotype, _ = search.decode(found, state, stage, workdir)
   if genotype is None:

@@ -2,7 +2,8 @@
 
 It grows before a search collapses, so a search can be stopped there and its architecture of some
 epochs before taken. Source: Zela et al. 2020, "Understanding and Robustifying Differentiable
-Architecture Search" (DARTS-ES), section 4; RobustDARTS, src/search/analyze.py, train_search.py.
+Architecture Search" (DARTS-ES), section 4; RobustDARTS, src/search/analyze.py, train_search.py,
+EVLocalAvg of src/utils.py.
 """
 
 import jax
@@ -31,19 +32,33 @@ def dominant(product, like, key):
   return jax.lax.fori_loop(0, ITERATIONS, iterate, (first, jnp.float32(0)))[1]
 
 
+def turning_point(epochs, config):
+  """What was written of the epoch that the architecture is taken of; None if the search goes on.
+
+  epochs: of each epoch so far {name: value}, of which measured ones have 'eigenvalue'. A search
+  that comes to its last epoch is not cut short any more.
+  """
+  measured = [x for x in epochs[: config.search.epochs - 1] if 'eigenvalue' in x]
+  found = sharp_since([x['eigenvalue'] for x in measured], config.method.eigenvalue)
+  return None if found is None else measured[found]
+
+
 def sharp_since(values, hp):
   """Which of the values so far the architecture is taken of, an index; None to go on.
 
   values: eigenvalues, one a measure. hp: config.method.eigenvalue. The search has gone too far once
-  the average of their magnitudes over hp.window measures is hp.factor times that of hp.back
-  measures before.
+  the average of their magnitudes over hp.window measures is hp.factor times the one of hp.back
+  measures before. An average stands for the measure in the middle of its window, so what is taken
+  lies half a window further back than that; never an epoch before hp.first.
   """
   # Early in a search the dominant one is often negative, and then any change would be growth.
   sizes = np.abs(values)
   averages = [np.mean(sizes[max(n - hp.window + 1, 0) : n + 1]) for n in range(len(sizes))]
-  for now in range(max(hp.first, hp.back), len(values)):
-    if averages[now] > hp.factor * averages[now - hp.back]:
-      return now - hp.back
+  for now in range(len(values)):
+    taken = now - hp.back - hp.window // 2
+    early = taken < 0 or (taken + 1) * hp.every < hp.first
+    if not early and averages[now] > hp.factor * averages[now - hp.back]:
+      return taken
   return None
 
 

@@ -24,18 +24,23 @@ class Optimizers(NamedTuple):
   unrolled: optax.GradientTransformation | None = None
 
 
-def learning_rate(hp, epoch_steps):
+def learning_rate(hp, epoch_steps, turns=1):
   """step -> learning rate: it falls from lr to lr_end by a schedule, changing once an epoch.
 
   In each of the first lr_warmup epochs e it is only a part of that, (e + 1) / lr_warmup.
-  hp: config.search or config.retrain
+  hp: config.search or config.retrain; turns: into how many equal parts the steps are divided, each
+  of which begins anew. What is left over belongs to the last one, which stays where it ended.
   """
-  schedule = SCHEDULES[hp.lr_schedule]
+  schedule, steps = SCHEDULES[hp.lr_schedule], hp.epochs * epoch_steps
+  turn = max(steps // turns, 1)
+  epochs = hp.epochs if turns == 1 else turn / epoch_steps
 
   def rate(step):
+    if turns > 1:
+      step = jnp.minimum(step - turn * jnp.minimum(step // turn, turns - 1), turn - 1)
     epoch = step // epoch_steps
     part = jnp.minimum((epoch + 1) / hp.lr_warmup, 1) if hp.lr_warmup else 1
-    return part * schedule(hp.lr, hp.lr_end, epoch, hp.epochs)
+    return part * schedule(hp.lr, hp.lr_end, epoch, epochs)
 
   return rate
 
@@ -60,16 +65,16 @@ def _exponential(lr, lr_end, epoch, epochs):
 SCHEDULES = {'cosine': _cosine, 'linear': _linear, 'exponential': _exponential}
 
 
-def sgd(hp, epoch_steps, clip=True):
+def sgd(hp, epoch_steps, clip=True, turns=1):
   """Clips the gradient's norm, adds L2, then momentum; hp: config.search or config.retrain.
 
-  clip: whether it clips; its state is the same either way.
+  clip: whether it clips; its state is the same either way. turns: as in learning_rate
   """
   return optax.chain(
     optax.clip_by_global_norm(hp.clip) if clip else optax.identity(),
     optax.add_decayed_weights(hp.weight_decay),
     optax.trace(decay=hp.momentum),
-    optax.scale_by_learning_rate(learning_rate(hp, epoch_steps)),
+    optax.scale_by_learning_rate(learning_rate(hp, epoch_steps, turns)),
   )
 
 

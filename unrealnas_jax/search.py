@@ -29,7 +29,7 @@ from unrealnas_jax import (
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import augment, batches, pretext
 from unrealnas_jax.data.source import show
-from unrealnas_jax.methods import METHODS, alphas
+from unrealnas_jax.methods import METHODS, alphas, turns
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
@@ -64,7 +64,7 @@ def run(config, dataset, workdir):
     if number == 0:
       samples.write(workdir, _data_key(search.key), search.source)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
-    weights = search.method.weights(state.arch, net=search.net, hp=stage.method)
+    weights = last_weights(search, state, stage, workdir)
     seconds, steps = seconds + spent, steps + search.plan.steps
   facts = {}
   if stage.method.selection == 'perturbation':
@@ -132,11 +132,11 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     init=functools.partial(init_state, key, config, net, method, tx),
     step=parallel.pmap_step(step),
     batches=functools.partial(_batches, config, source, halves),
-    learning_rate=optimizers.learning_rate(hp, epoch_steps),
+    learning_rate=optimizers.learning_rate(hp, epoch_steps, turns(config.method)),
     end_of_epoch=watch.end_of_epoch(
       config, (_params_key(key), _data_key(key)), source, net, method, halves[1], epoch_steps
     ),
-    enough=lambda epochs: _turning_point(epochs, config) is not None,
+    enough=lambda epochs: eigenvalue.turning_point(epochs, config) is not None,
   )
   return Search(key, plan, net, method, source, phase, step)
 
@@ -182,22 +182,29 @@ def key_of(config, number):
 
 def decode(search, state, config, workdir):
   """(the genotype of a state, facts of the epoch it was taken of if that is an earlier one)"""
-  steps = int(state.step)
-  turned = _turning_point(metrics.epochs(workdir, search.phase, steps), config)
+  turned = _turned(search, state, config, workdir)
   if turned is None:
     key = _params_key(search.key)
     return search.method.decode(key, state, net=search.net, hp=config.method), {}
-  weights = {kind: np.array(table) for kind, table in turned['weights'].items()}
   logging.info('The eigenvalue has grown; the architecture is that of epoch %d.', turned['epoch'])
-  genotype = alphas.decode(search.net.space, weights, config.method)
+  genotype = alphas.decode(search.net.space, _tables(turned), config.method)
   return genotype, {'genotype_of_epoch': turned['epoch']}
 
 
-def _turning_point(epochs, config):
-  """What was written of the epoch before the eigenvalue grew; None if it has not."""
-  measured = [values for values in epochs if 'eigenvalue' in values]
-  found = eigenvalue.sharp_since([x['eigenvalue'] for x in measured], config.method.eigenvalue)
-  return None if found is None else measured[found]
+def last_weights(search, state, config, workdir):
+  """The mixing weights {kind: [E, O]} that a stage ends with; of the epoch that `decode` takes."""
+  turned = _turned(search, state, config, workdir)
+  if turned is None:
+    return search.method.weights(state.arch, net=search.net, hp=config.method)
+  return _tables(turned)
+
+
+def _turned(search, state, config, workdir):
+  return eigenvalue.turning_point(metrics.epochs(workdir, search.phase, int(state.step)), config)
+
+
+def _tables(epoch):
+  return {kind: np.array(table) for kind, table in epoch['weights'].items()}
 
 
 def _ladder(space, weights, config):
@@ -241,12 +248,13 @@ def make_net(config, classes, image_channels, weights=None, plain=False, sparse=
 
 def make_optimizers(config, epoch_steps):
   """The optimizers of the weights, whose learning rate changes once an epoch, and of the alphas."""
+  sgd = functools.partial(optimizers.sgd, config.search, epoch_steps, turns=turns(config.method))
   return optimizers.Optimizers(
-    weights=optimizers.sgd(config.search, epoch_steps),
+    weights=sgd(),
     arch=optimizers.adam(config.method),
     epoch_steps=epoch_steps,
     steps=config.search.epochs * epoch_steps,
-    unrolled=optimizers.sgd(config.search, epoch_steps, clip=False),
+    unrolled=sgd(clip=False),
   )
 
 

@@ -78,7 +78,10 @@ def _make_sharpness(config, source, net, method):
 
     def loss(arch):
       weights = method.weights(arch, net=net, hp=config.method)
-      return net.loss(state.params, state.batch_stats, weights, images, labels)[0]
+      # A supernet that can drop identities asks for a rate; noise would drown the differences.
+      dropout = (key, 0.0) if config.method.skip_dropout else None
+      arguments = state.params, state.batch_stats, weights, images, labels
+      return net.loss(*arguments, dropout=dropout)[0]
 
     def gradient(arch):
       return parallel.mean(jax.grad(loss)(arch))

@@ -1,5 +1,7 @@
 """P-DARTS: how its dropout fades, what a stage leaves to the next, the limit on identities."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,22 +9,38 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from unrealnas_jax import stages
+from configs import default
+from unrealnas_jax import optimizers, stages, watch
 from unrealnas_jax.methods import alphas, pdarts
+from unrealnas_jax.parallel import AXIS
 from unrealnas_jax.spaces import SPACES
+from unrealnas_jax.state import SearchState
 
 DARTS = SPACES['darts']
 SKIP = DARTS.ops.index('skip_connect')
 
 
 def test_dropout_falls_while_the_architecture_rests_then_fades_anew():
-  """p (E - e - 1) / E in the E epochs of warm-up, then p exp(-0.2 (e - E))."""
-  hp = ConfigDict(dict(warmup_epochs=4, skip_dropout=0.4))
-  rates = [float(pdarts.rate(jnp.int32(epoch), hp)) for epoch in range(7)]
-  expected = [0.3, 0.2, 0.1, 0, 0.4, 0.4 * np.exp(-0.2), 0.4 * np.exp(-0.4)]
-  np.testing.assert_allclose(rates, expected, rtol=1e-6, atol=1e-7)
+  """By train_search.py: p (E - e - 1) / E in 10 of E = 25 epochs, then p exp(-0.2 (e - 10))."""
+  hp = ConfigDict(dict(warmup_epochs=10, skip_dropout=0.7))
+  rates = [float(pdarts.rate(jnp.int32(epoch), 25, hp)) for epoch in range(25)]
+  np.testing.assert_allclose(rates[:3] + rates[8:10], [0.672, 0.644, 0.616, 0.448, 0.42], rtol=1e-6)
+  np.testing.assert_allclose(rates[10:], 0.7 * np.exp(-0.2 * np.arange(15)), rtol=1e-5)
   hp.warmup_epochs = 0
-  np.testing.assert_allclose(pdarts.rate(jnp.int32(0), hp), 0.4, rtol=1e-6)
+  np.testing.assert_allclose(pdarts.rate(jnp.int32(0), 25, hp), 0.7, rtol=1e-6)
+
+
+def test_the_dropout_of_a_step_is_that_of_its_epoch_in_the_whole_stage(monkeypatch):
+  """Step 5 of 12, four an epoch: the second of three epochs, in which the architecture rests."""
+  hp = ConfigDict(dict(warmup_epochs=2, skip_dropout=0.6))
+  tx = optimizers.Optimizers(None, None, epoch_steps=4, steps=12)
+  monkeypatch.setattr(pdarts.bilevel, 'alternate', lambda *args, dropout, **kwargs: dropout)
+  state = types.SimpleNamespace(step=jnp.int32(5))
+  key, rate = pdarts.step('key', state, None, None, net=None, tx=tx, hp=hp)
+  assert key == 'key'
+  np.testing.assert_allclose(rate, 0.2, rtol=1e-6)
+  hp.skip_dropout = 0.0
+  assert pdarts.step('key', state, None, None, net=None, tx=tx, hp=hp) is None
 
 
 def test_an_edge_keeps_its_strongest_operations_and_the_others_are_never_heard_of():
@@ -90,3 +108,26 @@ def test_stages_change_what_they_name_and_nothing_else():
   config.stages = ()
   assert stages.configs(config) == [config]
   assert stages.phases(config) == ['search']
+
+
+def test_the_eigenvalue_is_measured_where_identities_can_drop_values():
+  """Only traced: to a supernet that is not told a rate its identities are of no use."""
+  config = default.get_config('laptop')
+  config.method.update(dict(name='pdarts', skip_dropout=0.3))
+  space = tiny.TINY._replace(kinds=('normal',), kind_of=lambda cell, cells: 'normal')
+  net = tiny.net(space=space, cells=1, skip_dropout=True, axis_name=AXIS)
+  params, stats = tiny.variables(net)
+  arch = pdarts.init(jax.random.key(0), net=net, hp=config.method)
+  state = SearchState(0, params, stats, arch, None, None)
+  rates, loss = [], net.loss
+
+  def told(*args, dropout):
+    rates.append(dropout[1])
+    return loss(*args, dropout=dropout)
+
+  source = types.SimpleNamespace(fn=lambda key, batch: batch, task=None)
+  sharpness = watch._make_sharpness(config, source, net._replace(loss=told), pdarts)
+  run = jax.vmap(sharpness, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None)
+  batch = jnp.zeros((1, 2, 8, 8, 3)), jnp.zeros((1, 2), jnp.int32)
+  assert jax.eval_shape(run, jax.random.key(0), state, batch).shape == ()
+  assert set(rates) == {0.0}

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick_run
 import tiny
 from ml_collections import ConfigDict
 
-from unrealnas_jax import optimizers
+from unrealnas_jax import optimizers, search
 from unrealnas_jax.methods import paths, random_search
 from unrealnas_jax.parallel import AXIS
 from unrealnas_jax.spaces import SPACES
@@ -18,7 +19,8 @@ from unrealnas_jax.state import SearchState
 from unrealnas_jax.supernet import Net
 
 HP = ConfigDict({'random': {'cells': 3, 'measure': 'train_loss'}})
-TX = optimizers.Optimizers(optax.sgd(0.5), optax.adam(0.1), epoch_steps=4, steps=12)
+SGD = optax.sgd(lambda count: 0.5)
+TX = optimizers.Optimizers(SGD, optax.adam(0.1), epoch_steps=4, steps=12)
 SPACE = tiny.TINY
 
 
@@ -32,18 +34,18 @@ def loss(params, stats, weights, images, labels, dropout=None):
 NET = Net(SPACE, init=lambda key: ({'w': jnp.float32(0)}, {}), apply=None, loss=loss)
 
 
-def run(hp=HP):
+def run(hp=HP, tx=TX):
   """(states after each step, metrics) of a whole search on one device."""
   arch = random_search.init(jax.random.key(1), net=NET, hp=hp)
   params = {'w': jnp.float32(0)}
   state = SearchState(
-    *(jnp.int32(0), params, {}, arch), TX.weights.init(params), TX.arch.init(arch)
+    *(jnp.int32(0), params, {}, arch), tx.weights.init(params), tx.arch.init(arch)
   )
-  step = functools.partial(random_search.step, net=NET, tx=TX, hp=hp)
+  step = functools.partial(random_search.step, net=NET, tx=tx, hp=hp)
   step = jax.jit(jax.vmap(step, axis_name=AXIS, in_axes=(None, None, 0, 0), out_axes=(None, None)))
   examples = jnp.zeros((1, 2)), jnp.zeros((1, 2), jnp.int32)
   states, metrics = [state], []
-  for number in range(TX.steps):
+  for number in range(tx.steps):
     state, values = step(jax.random.key(number), states[-1], examples, examples)
     states.append(state)
     metrics.append(values)
@@ -58,6 +60,26 @@ def test_each_cell_is_trained_in_its_turn_from_new_params():
   for number, state in enumerate(states[1:]):
     cell = jax.tree.map(lambda table, turn=number // 4: table[turn], state.arch['cells'])
     jax.tree.map(np.testing.assert_array_equal, state.arch['path'], cell)
+
+
+def test_the_learning_rate_falls_within_each_turn():
+  """Of 7 epochs of 2 steps three cells have 4 steps each, of 2 epochs; the last has 2 more.
+
+  The gradient of w is -1, so that w grows by the learning rate.
+  """
+  config = quick_run.get_config()
+  config.method.update(dict(name='random'))
+  config.method.random.cells = 3
+  config.search.update(dict(epochs=7, lr=1.0, lr_end=0.0, momentum=0.0, weight_decay=0.0))
+  tx = search.make_optimizers(config, 2)
+  states, _ = run(tx=tx)
+  w = [float(state.params['w']) for state in states[1:]]
+  np.testing.assert_allclose(w, [1, 2, 2.5, 3] * 3 + [3.5, 4], rtol=1e-6)
+  rate = search.prepare(config, None).plan.learning_rate
+  epochs = [float(rate(epoch * 4)) for epoch in range(7)]
+  # Told of the whole search, of 28 steps: turns of 9 steps begin at 0, 9 and 18.
+  expected = [(1 + np.cos(np.pi * e / (9 / 4))) / 2 for e in (0, 1, 2, 0, 1, 0, 1)]
+  np.testing.assert_allclose(epochs, expected, rtol=1e-5)
 
 
 def test_a_cell_is_measured_at_the_end_of_its_turn():

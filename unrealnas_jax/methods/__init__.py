@@ -33,3 +33,8 @@ METHODS = {
   'random': random_search,
 }
 SECOND_ORDER = ('darts', 'pc_darts')  # methods that know config.method.order = 2
+
+
+def turns(hp):
+  """How many networks a search trains one after the other, each as long. hp: config.method"""
+  return hp.random.cells if hp.name == 'random' else 1

@@ -31,21 +31,24 @@ def weights(arch, *, net, hp):
 def step(key, state, train, val, *, net, tx, hp):
   """As of DARTS, with dropout on identities in both updates."""
   mixing = functools.partial(weights, net=net, hp=hp)
-  dropout = (key, rate(state.step // tx.epoch_steps, hp)) if hp.skip_dropout else None
+  dropout = None
+  if hp.skip_dropout:
+    epoch, epochs = state.step // tx.epoch_steps, tx.steps // tx.epoch_steps
+    dropout = key, rate(epoch, epochs, hp)
   return bilevel.alternate(
     state, train, val, net=net, tx=tx, hp=hp, weights=mixing, dropout=dropout
   )
 
 
-def rate(epoch, hp):
-  """Rate of the dropout on identities: falls to 0 while the architecture rests, then anew, slower.
+def rate(epoch, epochs, hp):
+  """Rate of the dropout on identities in an epoch, counted from 0, of a stage of so many.
 
-  As officially, warm-up ends at 0 and the first epoch after it is back at hp.skip_dropout.
+  While the architecture rests it falls towards 0 as if it had the whole stage for that; then it
+  starts anew at hp.skip_dropout and fades faster. As in the official code.
   """
-  warmup = hp.warmup_epochs
-  while_resting = (warmup - epoch - 1) / max(warmup, 1)
-  after = jnp.exp(-FADING * (epoch - warmup))
-  return hp.skip_dropout * jnp.where(epoch < warmup, while_resting, after)
+  while_resting = (epochs - epoch - 1) / epochs
+  after = jnp.exp(-FADING * (epoch - hp.warmup_epochs))
+  return hp.skip_dropout * jnp.where(epoch < hp.warmup_epochs, while_resting, after)
 
 
 def decode(key, state, *, net, hp):

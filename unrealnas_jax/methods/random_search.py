@@ -2,12 +2,14 @@
 
 What any claim about a search is to be compared with (Li, Talwalkar 2019, "Random Search and
 Reproducibility for Neural Architecture Search"; Yang et al. 2020, "NAS evaluation is frustratingly
-hard"). config.search.epochs is shared by the hp.random.cells cells; each starts from new params and
-a new optimizer. With search.epochs = 0 nothing is trained and the first cell is the answer.
+hard"). config.search.epochs is shared by the hp.random.cells cells; each starts from new params, a
+new momentum and the first learning rate, which falls within its turn. With search.epochs = 0
+nothing is trained and the first cell is the answer.
 """
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 
 from unrealnas_jax.methods import bilevel, paths
@@ -65,7 +67,8 @@ def decode(key, state, *, net, hp):
 
 def _restart(key, state, net, tx):
   params, batch_stats = net.init(key)
-  weight_opt = tx.weights.init(params)
+  # Its count goes on, for the schedule of the learning rate knows the turns (optimizers).
+  weight_opt = optax.tree.set(tx.weights.init(params), count=state.step)
   return state.replace(params=params, batch_stats=batch_stats, weight_opt=weight_opt)
 
 
