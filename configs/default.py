@@ -13,7 +13,7 @@ Single keys are changed on the command line: --config.search.epochs=10.
 import jax
 from ml_collections import ConfigDict
 
-from configs.datasets import DATASETS
+from configs.datasets import DATASETS, protocol
 
 SCALES = ('auto', 'laptop', 'paper')
 
@@ -277,6 +277,20 @@ def paper():
   config.checkpoint.keep = 3  # how many of the last ones stay
   config.log_every = 50  # steps between lines of metrics.jsonl
   return config
+
+
+def search_as_on_cifar(config):
+  """Gives a search the paper's protocol of CIFAR-10 again, where another set has changed it.
+
+  For methods that no search on that set is published of. Its images and their number stay.
+  """
+  if protocol(config) == 'cifar':
+    return
+  there = paper()
+  for key in ('batch', 'lr', 'lr_end', 'lr_schedule', 'lr_warmup', 'steps_per_call'):
+    config.search[key] = there.search[key]
+  for key in ('arch_lr', 'arch_clip', 'warmup_epochs'):
+    config.method[key] = there.method[key]
 
 
 def shrink(config):
