@@ -45,7 +45,8 @@ def paper():
   config.seed = 2  # of everything random; 0 to 2**31 - 1
   # () = the seed above alone; else the seeds of independent runs, such as (0, 1, 2)
   config.seeds = ()
-  # of the seeds, how many are searched by one compiled program; 1 = one after the other
+  # of the seeds, how many are searched by one compiled program; 1 = one after the other, and for
+  # gdas, rlnas and random, which then would have to compute all operations
   config.seeds_together = 1
   config.scale = 'paper'  # which scale the values below belong to; set by get_config alone
   config.dtype = 'float32'  # of activations: float32 or bfloat16; parameters are always float32

@@ -9,7 +9,9 @@ from unrealnas_jax.rules import PATH
 
 
 def check_stages(config):
-  """Problems of config.stages and of what does not go with it."""
+  """Problems of config.stages and of what does not go with it, or with searches together."""
+  from unrealnas_jax.methods import METHODS
+
   try:
     stages.configs(config)
   except ValueError as error:
@@ -20,6 +22,11 @@ def check_stages(config):
     yield (
       f'seeds_together = {config.seeds_together}; allowed: 1 with stages, method.eigenvalue.every '
       "or method.selection = 'perturbation', where searches part"
+    )
+  if config.seeds_together > 1 and METHODS[method.name].SPARSE:
+    yield (
+      f'seeds_together = {config.seeds_together}; allowed: 1 with method.name = {method.name!r}: '
+      'searches together would compute all operations, where each alone computes one an edge'
     )
   if config.search.kept_ops and not config.stages:
     yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
