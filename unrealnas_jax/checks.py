@@ -28,6 +28,11 @@ def check_stages(config):
       f'seeds_together = {config.seeds_together}; allowed: 1 with method.name = {method.name!r}: '
       'searches together would compute all operations, where each alone computes one an edge'
     )
+  if config.seeds_together > 1 and method.order == 2 and method.hvp == 'exact':
+    yield (
+      f"seeds_together = {config.seeds_together}; allowed: 1 with method.hvp = 'exact', which "
+      "cannot be taken of searches together; method.hvp = 'finite_difference' can"
+    )
   if config.search.kept_ops and not config.stages:
     yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
 
