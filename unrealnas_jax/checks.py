@@ -1,6 +1,5 @@
 """What keys of a config must be together: (config, devices, dataset or None) -> problems."""
 
-import math
 import os
 
 from unrealnas_jax import given_genotype, stages, tabular
@@ -268,11 +267,11 @@ def _check_limits(config, devices, dataset):
   if not config.search.max_parameters and not config.search.max_multiply_adds:
     return
   from unrealnas_jax import data, limits
-  from unrealnas_jax.methods import paths
+  from unrealnas_jax.methods import METHODS
   from unrealnas_jax.spaces import SPACES
 
-  space, name = SPACES[config.search.space], config.method.name
-  draws = name == 'random' or name == 'rlnas' and math.isinf(paths.number_of_cells(space))
+  space, method = SPACES[config.search.space], METHODS[config.method.name]
+  draws = hasattr(method, 'draws') and method.draws(space)
   try:
     images = dataset or data.make_source(config, None)
   except ValueError:
