@@ -2,7 +2,8 @@
 
 Each function turns a config made for CIFAR-10 (default.py) into one for another set: the images, a
 source of the same shape and number of classes, and at the paper scale the protocol of search and
-retraining. Nothing here knows of methods but what a protocol says of every method.
+retraining. Nothing here knows of methods but what a protocol says of every method. A method file
+that changes a search or retraining asks `protocol` first, so that no two protocols are mixed.
 """
 
 
@@ -125,6 +126,19 @@ DATASETS = {
   'chexpert': chexpert,
   'chest_xray': chest_xray,
 }
+
+
+def protocol(config):
+  """Whose numbers a config has: 'cifar', 'imagenet', or 'own' where none are published for its set.
+
+  Method files change those of CIFAR-10 to the method's; they leave others' retraining alone.
+  """
+  if config.scale == 'laptop':
+    return 'cifar'
+  path = config.data.path
+  if path == 'tfds:imagenet2012':
+    return 'imagenet'
+  return 'own' if path.startswith(('tfds:imagenet_resized/', 'tfds:chexpert')) else 'cifar'
 
 
 def _set(config, path, channels, classes, label_rate=0.0, flip=True):

@@ -13,7 +13,7 @@ Single keys are changed on the command line: --config.search.epochs=10.
 import jax
 from ml_collections import ConfigDict
 
-from configs.datasets import DATASETS
+from configs.datasets import DATASETS, protocol
 
 SCALES = ('auto', 'laptop', 'paper')
 
@@ -45,7 +45,8 @@ def paper():
   config.seed = 2  # of everything random; 0 to 2**31 - 1
   # () = the seed above alone; else the seeds of independent runs, such as (0, 1, 2)
   config.seeds = ()
-  # of the seeds, how many are searched by one compiled program; 1 = one after the other
+  # of the seeds, how many are searched by one compiled program; 1 = one after the other, and for
+  # gdas, rlnas and random, which then would have to compute all operations
   config.seeds_together = 1
   config.scale = 'paper'  # which scale the values below belong to; set by get_config alone
   config.dtype = 'float32'  # of activations: float32 or bfloat16; parameters are always float32
@@ -285,6 +286,20 @@ def paper():
   config.checkpoint.keep = 3  # how many of the last ones stay
   config.log_every = 50  # steps between lines of metrics.jsonl
   return config
+
+
+def search_as_on_cifar(config):
+  """Gives a search the paper's protocol of CIFAR-10 again, where another set has changed it.
+
+  For methods that no search on that set is published of. Its images and their number stay.
+  """
+  if protocol(config) == 'cifar':
+    return
+  there = paper()
+  for key in ('batch', 'lr', 'lr_end', 'lr_schedule', 'lr_warmup', 'steps_per_call'):
+    config.search[key] = there.search[key]
+  for key in ('arch_lr', 'arch_clip', 'warmup_epochs'):
+    config.method[key] = there.method[key]
 
 
 def shrink(config):

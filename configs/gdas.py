@@ -1,7 +1,8 @@
 """Search by GDAS on Gaussian noise with random labels, then train the found network.
 
 Paper: GDAS (Dong, Yang 2019). Its settings for CIFAR-10 as AutoDL-Projects has them
-(scripts-search/NASNet-space-search-by-GDAS.sh and what it names), but for Nesterov's momentum.
+(scripts-search/NASNet-space-search-by-GDAS.sh and what it names), but for Nesterov's momentum. It
+has no search on ImageNet: there the search is that of CIFAR-10, on the images that PC-DARTS takes.
 
   python -m unrealnas_jax.main --config=configs/gdas.py           # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/gdas.py:paper
@@ -9,12 +10,13 @@ Paper: GDAS (Dong, Yang 2019). Its settings for CIFAR-10 as AutoDL-Projects has 
 Time (paper): not run yet.
 """
 
-from configs import noise
+from configs import default, noise
 
 
 def get_config(scale='auto'):
   config = noise.get_config(scale)
   config.method.name = 'gdas'
+  default.search_as_on_cifar(config)
   if config.scale == 'paper':
     config.search.cells = 6
     config.search.batch = 256

@@ -1,7 +1,7 @@
 """Search NAS-Bench-201 by any method on Gaussian noise with random labels, without retraining.
 
 What the found cell reaches is looked up in the published table. Paper: Dong, Yang 2020, and the
-method's own.
+method's own, but for Nesterov's momentum, which GDAS and RLNAS train with there and nothing here.
 
   python -m unrealnas_jax.main --config=configs/nasbench201.py:rlnas \
     --config.benchmark.nasbench201_csv=nasbench201.csv.gz

@@ -8,7 +8,7 @@ Paper: PC-DARTS (Xu et al. 2020), its settings for CIFAR-10, and for ImageNet wi
 Time (paper): not run yet.
 """
 
-from configs import noise
+from configs import datasets, noise
 
 
 def get_config(scale='auto'):
@@ -22,7 +22,8 @@ def get_config(scale='auto'):
   config.search.partial_channels = 4
   config.search.lr = 0.1
   config.search.lr_end = 0.0
-  config.retrain.drop_path = 0.3
+  if datasets.protocol(config) == 'cifar':
+    config.retrain.drop_path = 0.3
   if config.scale == 'paper':
     config.search.batch = 256
     config.method.warmup_epochs = 15

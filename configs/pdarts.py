@@ -1,6 +1,7 @@
 """Search by P-DARTS on Gaussian noise with random labels, then train the found network.
 
-Paper: P-DARTS (Chen et al. 2019), its settings for CIFAR-10.
+Paper: P-DARTS (Chen et al. 2019), its settings for CIFAR-10. It has no search on ImageNet: there
+the search is that of CIFAR-10, on the images that PC-DARTS takes, and retraining is P-DARTS's.
 
   python -m unrealnas_jax.main --config=configs/pdarts.py         # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/pdarts.py:paper
@@ -8,23 +9,22 @@ Paper: P-DARTS (Chen et al. 2019), its settings for CIFAR-10.
 Time (paper): not run yet.
 """
 
-from configs import noise
+from configs import datasets, default, noise
 
 
 def get_config(scale='auto'):
   config = noise.get_config(scale)
-  search = config.search
+  default.search_as_on_cifar(config)
   progress(config, cells=(5, 11, 17), kept_ops=(0, 5, 3))
-  config.retrain.batch = 128
-  config.retrain.drop_path = 0.3
+  if datasets.protocol(config) == 'cifar':
+    config.retrain.batch = 128
+    config.retrain.drop_path = 0.3
   if config.scale == 'laptop':
     progress(config, cells=(3, 4, 5), kept_ops=(0, 5, 3))
     config.method.warmup_epochs = 1
-    search.batch = 32
-    search.epochs = 3
+    config.search.batch = 32
+    config.search.epochs = 3
     config.retrain.batch = 64
-  else:
-    search.steps_per_call = 10
   return config
 
 

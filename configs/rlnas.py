@@ -1,6 +1,9 @@
 """Search by RLNAS on Gaussian noise with random labels, then train the found network.
 
-Paper: RLNAS (Zhang et al. 2021), its settings for the DARTS space on CIFAR-10.
+Paper: RLNAS (Zhang et al. 2021), its settings for the DARTS space on CIFAR-10, and on ImageNet with
+:imagenet. There the official code also smooths the labels of the search by 0.1, clips each value of
+the gradient at 5 and lets only convolutions and the classifier decay, and its learning rate falls
+each step; here labels are sharp, the gradient's norm is clipped, all weights decay, by epochs.
 
   python -m unrealnas_jax.main --config=configs/rlnas.py          # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/rlnas.py:paper
@@ -8,15 +11,28 @@ Paper: RLNAS (Zhang et al. 2021), its settings for the DARTS space on CIFAR-10.
 Time (paper): not run yet.
 """
 
-from configs import noise
+from configs import datasets, default, noise
 
 
 def get_config(scale='auto'):
   config = noise.get_config(scale)
   config.method.name = 'rlnas'
   config.search.affine = True
-  # Nothing is learned from the other part, which is the smallest that makes a batch.
+  # Nothing is learned from the other part, which is about the smallest that makes a batch.
   config.search.train_portion = 0.96
-  if config.scale == 'paper':
+  default.search_as_on_cifar(config)
+  if datasets.protocol(config) == 'imagenet':
+    _imagenet(config)
+  elif config.scale == 'paper':
     config.search.epochs = 250
   return config
+
+
+def _imagenet(config):
+  search = config.search
+  search.channels, search.cells = 48, 14
+  search.batch, search.epochs = 512, 50
+  search.lr, search.lr_end, search.lr_schedule = 0.1, 5e-4, 'linear'
+  search.weight_decay = 4e-5
+  search.subset, search.train_portion = 1.0, 0.999
+  search.max_multiply_adds = 600_000_000

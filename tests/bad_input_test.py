@@ -64,6 +64,7 @@ VALUES = [
   ('data.size', '-8', 'data.size = -8; allowed: a whole number from 0'),
 ]
 TOO_MANY = ['--coordinator=localhost:1', '--processes=2', '--process=2']
+SECOND_ORDER = (f'--config={NOISE}', '--config.method.order=2')
 PERTURBED = [f'--config={NOISE}', '--config.method.selection=perturbation']
 # What is given beside --workdir -> what the message must hold.
 BAD = [
@@ -86,6 +87,14 @@ BAD = [
   ([*PERTURBED, '--config.method.name=gdas'], "'alphas' with method.name = 'gdas', whose supernet"),
   ([*PERTURBED, '--config.method.eigenvalue.every=1'], "0 with method.selection = 'perturbation'"),
   ([*PERTURBED, '--config.seeds=(1,2)', '--config.seeds_together=2'], '1 with stages, method.eig'),
+  *(
+    ([f'--config={NOISE}', f'--config.method.name={name}', '--config.seeds_together=2'], message)
+    for name, message in (('gdas', "1 with method.name = 'gdas'"), ('random', "= 'random': sear"))
+  ),
+  (
+    [*SECOND_ORDER, '--config.method.hvp=exact', '--config.seeds_together=2'],
+    "1 with method.hvp = 'exact'",
+  ),
   ([f'--config={NOISE}', '--config.search.batch=30'], 'number of devices, 4'),
   ([f'--config={NOISE}', '--config.data.path=x.npz'], "data.path = 'x.npz'; no such file"),
   ([f'--config={NOISE}', '--config.genotype=DARTS_V9'], "genotype='DARTS_V9'"),

@@ -24,10 +24,6 @@ SOURCES = {
   'retrain': 'noise',
   'train_generator': 'noise',
   'analysis': 'noise',
-  'darts_second_order': 'real',
-  'gdas': 'noise',
-  'drnas': 'noise',
-  'sdarts': 'noise',
 }
 GENOTYPE = {
   'normal': [['skip_connect', 0], ['sep_conv_3x3', 1]],

@@ -17,7 +17,7 @@ from unrealnas_jax.data.split import Dataset, Labels, Split
 
 @pytest.mark.parametrize('scale', ['laptop', 'paper'])
 @pytest.mark.parametrize('dataset', DATASETS)
-@pytest.mark.parametrize('name', ['noise', 'random_labels', 'real', 'pretext', 'pc_darts'])
+@pytest.mark.parametrize('name', ['noise', 'random_labels', 'real', 'pretext'])
 def test_every_config_is_valid_on_every_data_set(name, dataset, scale, tmp_path):
   choice = f'{scale},{dataset}' if name != 'pretext' else f'jigsaw,{scale},{dataset}'
   config = importlib.import_module(f'configs.{name}').get_config(choice)
@@ -26,7 +26,7 @@ def test_every_config_is_valid_on_every_data_set(name, dataset, scale, tmp_path)
       lib.validate(config, 1)
     config.data.path = str(tmp_path)
   lib.validate(config, 1)
-  assert config.source.name == {'pc_darts': 'noise', 'pretext': 'real'}.get(name, name)
+  assert config.source.name == {'pretext': 'real'}.get(name, name)
   assert config.scale == scale
   several = dataset in ('chexpert', 'chest_xray')
   assert (config.source.label_rate > 0) == several

@@ -50,6 +50,22 @@ def test_all_cells_are_cells_of_the_space():
     assert ((seen[:, gene] != NONE).sum(1) == 2).all()
 
 
+def test_no_cell_is_met_twice():
+  """So every generation is of new ones, even where nearly all that is bred was there before."""
+  for changes in ({}, {'parents': 1, 'mutation_probability': 0.01}):
+    _, seen = run(**changes)
+    assert len({tuple(code) for code in seen.tolist()}) == len(seen)
+    assert len(seen) == HP.population * HP.generations
+
+
+def test_a_space_that_is_all_met_ends_it():
+  codes = np.arange(4)[:, None]
+  best = evolution.evolve(
+    lambda codes: -abs(codes[:, 0] - 2.0), lambda count: codes[np.arange(count) % 4], [(0,)], 0, HP
+  )
+  np.testing.assert_array_equal(best, [2])
+
+
 def test_the_same_seed_finds_the_same_cell():
   np.testing.assert_array_equal(run()[0], run()[0])
 

@@ -211,7 +211,7 @@ def test_evolution_rejects_what_is_beyond_a_limit():
   assert best.sum() == 6
   assert (np.concatenate(seen).sum(1) > 6).any()
   kept = evolution._best(score, np.array([[0, 0, 0, 1], [3, 3, 3, 3], [0, 0, 0, 2]]), 3)
-  assert kept.sum(1).tolist() == [2, 1]
+  assert kept.codes.sum(1).tolist() == [2, 1]
 
 
 def test_a_limit_that_no_cell_keeps_is_refused():

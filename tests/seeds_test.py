@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from unrealnas_jax import seeds
 
 SEEDS = (4, 5, 6)
+LIMIT = '--config.method.max_skips=2'
 
 
 def run(folder, compiled, *flags):
@@ -27,9 +28,9 @@ def run(folder, compiled, *flags):
 def runs(tmp_path_factory, compiled):
   """(folder, result) of three seeds: two in one program, then one; and of the second alone."""
   folder = tmp_path_factory.mktemp('seeds')
-  several = ('--config.seeds=(4,5,6)', '--config.seeds_together=2')
+  several = (LIMIT, '--config.seeds=(4,5,6)', '--config.seeds_together=2')
   found = {'several': run(folder / 'several', compiled, *several)}
-  found['alone'] = run(folder / 'alone', compiled, '--config.seed=5')
+  found['alone'] = run(folder / 'alone', compiled, LIMIT, '--config.seed=5')
   return folder, found
 
 
@@ -38,6 +39,7 @@ def test_a_search_among_others_is_the_search_alone(runs):
   among = found['several']['seeds']['5']
   assert among['genotype'] == found['alone']['genotype']
   assert among.keys() == found['alone'].keys()
+  assert among['genotype_by_skips'] == found['alone']['genotype_by_skips']
   expected = programs.last_state(folder / 'alone')[1]
   states = programs.last_state(folder / 'several' / 'seeds_4_5')[1]
   for name, x in expected.items():
@@ -53,6 +55,15 @@ def test_each_seed_has_a_folder_that_is_one_of_a_run(runs):
     assert json.loads((workdir / 'result.json').read_text()) == found['several']['seeds'][str(seed)]
     assert (workdir / 'genotype.json').exists()
   assert len({found['several']['seeds'][str(seed)]['genotype'] for seed in SEEDS}) > 1
+
+
+def test_the_time_of_a_search_is_its_share(runs):
+  """The file is written before the last checkpoint is waited for, so it says a little less."""
+  folder, found = runs
+  path = folder / 'several' / 'seeds_4_5' / 'checkpoints' / 'search_seconds.json'
+  together = json.loads(path.read_text())['seconds']
+  for seed in ('4', '5'):
+    assert 0.5 <= found['several']['seeds'][seed]['search_seconds'] / together < 0.75
 
 
 def test_what_is_measured_together_is_the_mean(runs):

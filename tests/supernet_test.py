@@ -21,9 +21,21 @@ from unrealnas_jax.spaces.darts import SPACE
 OFFICIAL = pathlib.Path(__file__).with_name('golden') / 'darts_search_c4_l3.npz'
 
 
-@pytest.mark.parametrize(('classes', 'parameters'), [(10, 1_930_618), (100, 1_953_748)])
-def test_official_number_of_parameters(classes, parameters):
-  net = supernet.make(supernet.Shape(SPACE, 16, 8, classes, 3))
+@pytest.mark.parametrize(
+  ('changes', 'parameters'),
+  [
+    ({}, 1_930_618),
+    ({'classes': 100}, 1_953_748),
+    ({'partial': 4}, 299_578),  # PC-DARTS
+    ({'partial': 4, 'classes': 100}, 322_708),
+    ({'partial': 2, 'classes': 1000, 'stem': 'imagenet'}, 956_512),
+    ({'cells': 5, 'skip_dropout': True}, 1_275_834),  # P-DARTS, stage 1
+  ],
+  ids=str,
+)
+def test_official_number_of_parameters(changes, parameters):
+  sizes = {'space': SPACE, 'channels': 16, 'cells': 8, 'classes': 10, 'image_channels': 3}
+  net = supernet.make(supernet.Shape(**(sizes | changes)))
   params, _ = jax.eval_shape(net.init, jax.random.key(0))
   assert cost.parameters(params) == parameters
 

@@ -1,6 +1,5 @@
 """What keys of a config must be together: (config, devices, dataset or None) -> problems."""
 
-import math
 import os
 
 from unrealnas_jax import given_genotype, stages, tabular
@@ -9,7 +8,9 @@ from unrealnas_jax.rules import PATH
 
 
 def check_stages(config):
-  """Problems of config.stages and of what does not go with it."""
+  """Problems of config.stages and of what does not go with it, or with searches together."""
+  from unrealnas_jax.methods import METHODS
+
   try:
     stages.configs(config)
   except ValueError as error:
@@ -20,6 +21,16 @@ def check_stages(config):
     yield (
       f'seeds_together = {config.seeds_together}; allowed: 1 with stages, method.eigenvalue.every '
       "or method.selection = 'perturbation', where searches part"
+    )
+  if config.seeds_together > 1 and METHODS[method.name].SPARSE:
+    yield (
+      f'seeds_together = {config.seeds_together}; allowed: 1 with method.name = {method.name!r}: '
+      'searches together would compute all operations, where each alone computes one an edge'
+    )
+  if config.seeds_together > 1 and method.order == 2 and method.hvp == 'exact':
+    yield (
+      f"seeds_together = {config.seeds_together}; allowed: 1 with method.hvp = 'exact', which "
+      "cannot be taken of searches together; method.hvp = 'finite_difference' can"
     )
   if config.search.kept_ops and not config.stages:
     yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
@@ -299,11 +310,11 @@ def _check_limits(config, devices, dataset):
   if not config.search.max_parameters and not config.search.max_multiply_adds:
     return
   from unrealnas_jax import data, limits
-  from unrealnas_jax.methods import paths
+  from unrealnas_jax.methods import METHODS
   from unrealnas_jax.spaces import SPACES
 
-  space, name = SPACES[config.search.space], config.method.name
-  draws = name == 'random' or name == 'rlnas' and math.isinf(paths.number_of_cells(space))
+  space, method = SPACES[config.search.space], METHODS[config.method.name]
+  draws = hasattr(method, 'draws') and method.draws(space)
   try:
     images = dataset or data.make_source(config, None)
   except ValueError:

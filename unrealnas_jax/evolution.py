@@ -1,10 +1,22 @@
 """Evolutionary search for the cell of the highest score.
 
-Source: the official search of RLNAS, evolution_search/search.py; what is inherited as one is a gene
-(spaces.space.Space.genes), so that all that is bred is a cell of the space.
+Source: the official search of RLNAS, evolution_search/search.py; no cell is met twice there either.
+What is inherited as one is a gene (spaces.space.Space.genes), so that all that is bred is a cell of
+the space; officially it is an edge, and a node that then has not two inputs is mended at random.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+
+TRIES = 10  # times as many cells are bred in search of new ones, as officially
+
+
+class Scored(NamedTuple):
+  """codes [N, E] with their scores [N], the best first."""
+
+  codes: np.ndarray
+  scores: np.ndarray
 
 
 def evolve(score, sample, genes, seed, hp):
@@ -19,27 +31,49 @@ def evolve(score, sample, genes, seed, hp):
   for number, columns in enumerate(genes):
     member[list(columns)] = number
 
-  def pick(parents, others, probability):
+  def mixed(parents, others, probability):
     """Parents with some of their genes taken from the others."""
     taken = rng.random((len(parents), len(genes))) < probability
     return np.where(taken[:, member], others, parents)
 
-  population = sample(hp.population)
-  best = np.empty((0, population.shape[1]), population.dtype)
+  def mutate(count):
+    return mixed(draw(count), sample(count), hp.mutation_probability)
+
+  def cross(count):
+    return mixed(draw(count), draw(count), 0.5)
+
+  def fresh(_):
+    return sample(hp.population)  # always as many, so that this is compiled once
+
+  visited, best = set(), None
   for generation in range(hp.generations):
-    best = _best(score, np.concatenate([best, population]), hp.parents)
-    if generation == hp.generations - 1:
-      break
-    draw = lambda count: best[rng.integers(len(best), size=count)]  # noqa: B023, E731
-    mutated = pick(draw(hp.mutations), sample(hp.mutations), hp.mutation_probability)
-    crossed = pick(draw(hp.crossovers), draw(hp.crossovers), 0.5)
-    fresh = sample(max(hp.population - hp.mutations - hp.crossovers, 0))
-    population = np.concatenate([mutated, crossed, fresh])
-  return best[0]
+    draw = lambda count: best.codes[rng.integers(len(best.codes), size=count)]  # noqa: B023, E731
+    born = []
+    if generation:
+      born = _new(mutate, hp.mutations, visited) + _new(cross, hp.crossovers, visited)
+    # Random cells take the place of those that could not be bred.
+    born += _new(fresh, hp.population - len(born), visited)
+    if born:
+      best = _best(score, np.array(born), hp.parents, best)
+  return best.codes[0]
 
 
-def _best(score, codes, count):
-  codes = np.unique(codes, axis=0)
+def _new(breed, count, visited):
+  """A list of up to `count` codes never met, of TRIES times as many; `visited` gets them."""
+  found = []
+  for _ in range(TRIES):
+    for code in breed(count) if len(found) < count else ():
+      if len(found) < count and (met := tuple(code.tolist())) not in visited:
+        visited.add(met)
+        found.append(code)
+  return found
+
+
+def _best(score, codes, count, before=None):
+  """The Scored codes of the highest score, of new ones and those before; none that is rejected."""
   scores = score(codes)
-  order = np.argsort(-scores, kind='stable')
-  return codes[order[:count][scores[order[:count]] > -np.inf]]
+  if before is not None:
+    codes, scores = np.concatenate([before.codes, codes]), np.concatenate([before.scores, scores])
+  order = np.argsort(-scores, kind='stable')[:count]
+  order = order[scores[order] > -np.inf]
+  return Scored(codes[order], scores[order])

@@ -82,16 +82,19 @@ def run(config, dataset, workdir):
 def run_together(configs, dataset, workdir):
   """As `run` for configs that differ in their seed alone, in one program: a list of its answers.
 
-  Of what `run` writes all but genotype.json. Seconds are those of all together.
+  Of what `run` writes all but genotype.json. Seconds are a search's share of those of all together.
   """
   keys, plan, searches = prepare_together(configs, dataset)
   samples.write(workdir, _data_key(searches[0].key), searches[0].source)
   states, seconds = loop.run(plan, keys, configs[0], workdir)
   found = []
   for number, (search, config) in enumerate(zip(searches, configs, strict=True)):
-    genotype, _ = decode(search, seeds.row(states, number), config, workdir)
+    state, share = seeds.row(states, number), seconds / len(configs)
+    genotype, _ = decode(search, state, config, workdir)
     logging.info('Found with seed %d: %s', config.seed, genotypes.to_text(genotype))
-    found.append((genotype, _facts(config, search, genotype, dataset, seconds, plan.steps)))
+    weights = search.method.weights(state.arch, net=search.net, hp=config.method)
+    facts = _facts(config, search, genotype, dataset, share, plan.steps)
+    found.append((genotype, facts | _ladder(search.net.space, weights, config)))
   return found
 
 

@@ -136,12 +136,6 @@ def test_moves_nothing_but_architecture_and_running_statistics(hvp):
   assert np.all(after.arch['normal'] != before.arch['normal'])
 
 
-def test_the_optimizer_of_the_weights_holds_no_alphas():
-  state = make_state(make_tx())
-  for tree in (optax.tree.get(state.weight_opt, 'trace'), state.params):
-    assert jax.tree.map(jnp.shape, tree) == {'p': (2,), 'q': (1,)}
-
-
 def test_both_optimizers_of_the_weights_have_one_state():
   params, tx = tiny.variables(tiny.net())[0], make_tx()
   states = tx.weights.init(params), tx.unrolled.init(params)

@@ -5,7 +5,9 @@ weights(arch, *, net, hp) -> {kind of cell: [E, O]}               what operation
 step(key, state, train, val, *, net, tx, hp) -> (state, metrics)  one update on a device's shard
 decode(key, state, *, net, hp) -> genotype                        the answer; key: that of net.init
 
-and a constant SPARSE: whether operations whose weight is exactly 0 are left out (mixed.Form).
+and a constant SPARSE: whether operations whose weight is exactly 0 are left out (mixed.Form). A
+method whose answer is a cell drawn at random or bred from such also says draws(space) -> where that
+is so; there limits on its cost must leave cells that can be drawn.
 
 net: supernet.Net; tx: optimizers.Optimizers; hp: config.method; train, val: (images, labels) of the
 two halves of the data; metrics: {name: []}, the same on all devices.

@@ -18,6 +18,12 @@ SPARSE = True
 MEASURED = 4  # one part in so many at the end of a cell's training counts
 
 
+def draws(space):
+  """In every space."""
+  del space
+  return True
+
+
 def init(key, *, net, hp):
   """{'cells': {kind: [N, E, O]}, 'path': {kind: [E, O]}, 'total': [N], 'count': [N]}
 

@@ -19,6 +19,11 @@ SPARSE = True
 FEW_CELLS = 20_000  # a space of no more is ranked whole
 
 
+def draws(space):
+  """Where there are too many cells to rank them all."""
+  return paths.number_of_cells(space) > FEW_CELLS
+
+
 def init(key, *, net, hp):
   """The path trained last, {kind: [E, O]} of zeros and ones; at first a random one.
 
