@@ -31,8 +31,6 @@ def get_config(scale='auto'):
     search.epochs = 3
     cells = (3, 4, 5)
     config.retrain.batch = 64
-  else:
-    search.steps_per_call = 10
   config.stages = tuple(
     {'search.cells': depth, 'search.kept_ops': ops, 'method.skip_dropout': rate}
     for depth, ops, rate in zip(cells, (0, 5, 3), (0.1, 0.4, 0.7), strict=True)

@@ -2,6 +2,7 @@
 
 import importlib
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import tiny_generator
@@ -11,6 +12,7 @@ from configs.datasets import DATASETS
 from unrealnas_jax import config as lib
 from unrealnas_jax.data import SOURCES, generated, tfds_files
 from unrealnas_jax.data.pretext import TASKS
+from unrealnas_jax.data.split import Dataset, Split
 
 
 @pytest.mark.parametrize('scale', ['laptop', 'paper'])
@@ -65,6 +67,32 @@ def test_pretext_on_imagenet_is_the_protocol_of_unnas():
     lib.validate(config, 1)
   with pytest.raises(ValueError, match="source.pretext = 'rotate'; allowed: '' for none, rotation"):
     lib.validate(importlib.import_module('configs.pretext').get_config('rotate'), 1)
+
+
+@pytest.mark.parametrize('scale', ['laptop', 'paper'])
+@pytest.mark.parametrize('dataset', DATASETS)
+def test_made_images_have_the_size_of_the_real_ones(dataset, scale):
+  config = default.get_config(f'{scale},{dataset}')
+  assert config.source.size == config.data.size
+  if scale == 'laptop' and dataset in ('digits', 'cifar10'):
+    assert config.source.size == 16
+
+
+# How many training images the sets have.
+TRAIN = dict(cifar10=50_000, svhn=73_257, fashion_mnist=60_000, imagenet=1_281_167)
+TRAIN |= dict(imagenet32=1_281_167, chexpert=223_414)
+
+
+@pytest.mark.parametrize('dataset', TRAIN)
+@pytest.mark.parametrize('name', ['noise', 'pdarts'])
+def test_noise_takes_the_place_of_any_number_of_images(name, dataset):
+  config = importlib.import_module(f'configs.{name}').get_config(f'paper,{dataset}')
+  config.source.name, size, count = 'matched_noise', config.data.size, TRAIN[dataset]
+  split = Split(count, None, lambda: np.zeros(count, int))
+  shape, channels = (size, size, config.source.channels), config.source.channels
+  arrays = np.zeros(channels), np.ones(channels)
+  made = Dataset(dataset, split, split, config.source.classes, shape, *arrays)
+  lib.validate(config, 1, made)
 
 
 def test_scale_and_data_set_may_come_in_any_order():
