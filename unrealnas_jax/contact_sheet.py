@@ -43,16 +43,14 @@ def main(argv):
   except (ValueError, OSError) as error:
     return command_line.fail(error)
   print(f'written {values.out}: {sheet.shape[1]} x {sheet.shape[0]} pixels')
-  where, size = jax.devices()[0].device_kind, 'x'.join(map(str, source.shape))
-  spent = 1e6 * seconds_per_image(config, source)
-  print(
-    f'{source.name}: {spent:.3g} microseconds an image of {size}, {BATCH} at once on 1 x {where}'
-  )
+  cost, size = 1e6 * seconds_per_image(config, source), 'x'.join(map(str, source.shape))
+  where = f'{BATCH} at once on 1 x {jax.devices()[0].device_kind}'
+  print(f'{source.name}: {cost:.3g} microseconds an image of {size}, {where}')
   return 0
 
 
 def prepare(config):
-  """(config of the search alone, its Source); real images are read only where the source shows them.
+  """(config of the search alone, its Source); real images are read only if the source shows them.
 
   Raises ValueError: the config or its data cannot be used.
   """
