@@ -45,7 +45,8 @@ def imagenet(config):
   """
   _set(config, 'tfds:imagenet2012', channels=3, classes=1000)
   data, search, retrain = config.data, config.search, config.retrain
-  data.size, data.crop, data.random_crop, data.jitter = 32, 0.875, 0.08, 0.4
+  data.size = config.source.size = 32
+  data.crop, data.random_crop, data.jitter = 0.875, 0.08, 0.4
   search.augment.pad = retrain.augment.pad = retrain.augment.cutout = 0
   if config.scale == 'paper':
     data.size = config.source.size = 224
@@ -84,7 +85,7 @@ def chexpert(config):
   """
   _set(config, 'tfds:chexpert', channels=3, classes=14, label_rate=0.5, flip=False)
   data, search, retrain = config.data, config.search, config.retrain
-  data.size = 32
+  data.size = config.source.size = 32
   retrain.augment.cutout = 0
   if config.scale == 'paper':
     data.size = config.source.size = 224
@@ -110,7 +111,7 @@ def chest_xray(config):
     config.data.size = config.source.size = 64
     config.retrain.epochs = 100
   else:
-    config.data.size = 32
+    config.data.size = config.source.size = 32
     config.retrain.epochs = 6
 
 

@@ -22,7 +22,6 @@ def get_config(scale='auto'):
     config.search.batch = 256
     config.search.epochs = 250
     config.search.weight_decay = 5e-4
-    config.search.steps_per_call = 1
   else:
     config.search.epochs = 15  # a step is quick, and trains but one operation of each edge
   return config

@@ -14,7 +14,6 @@ from configs import datasets, noise
 def get_config(scale='auto'):
   config = noise.get_config(scale)
   config.method.name = 'pc_darts'
-  config.search.steps_per_call = 1
   if config.search.stem == 'imagenet':  # then the rest is in datasets.py
     config.search.partial_channels = 2
     return config

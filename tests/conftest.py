@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import jax
+import platformdirs
 import pytest
 import quick_compile
 
@@ -19,6 +20,14 @@ GOLDEN = pathlib.Path(__file__).with_name('golden')
 def compiled(tmp_path_factory):
   """The folder of compiled code that all programs share which the tests start."""
   return tmp_path_factory.mktemp('compiled')
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+  """The folder that stands in for the user's for caches."""
+  folder = tmp_path / 'cache'
+  monkeypatch.setattr(platformdirs, 'user_cache_path', lambda name: folder / name)
+  return folder
 
 
 def pytest_addoption(parser):

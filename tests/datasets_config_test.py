@@ -98,6 +98,32 @@ def test_pretext_on_imagenet_is_the_protocol_of_unnas():
     lib.validate(importlib.import_module('configs.pretext').get_config('rotate'), 1)
 
 
+@pytest.mark.parametrize('scale', ['laptop', 'paper'])
+@pytest.mark.parametrize('dataset', DATASETS)
+def test_made_images_have_the_size_of_the_real_ones(dataset, scale):
+  config = default.get_config(f'{scale},{dataset}')
+  assert config.source.size == config.data.size
+  if scale == 'laptop' and dataset in ('digits', 'cifar10'):
+    assert config.source.size == 16
+
+
+# How many training images the sets have.
+TRAIN = dict(cifar10=50_000, svhn=73_257, fashion_mnist=60_000, imagenet=1_281_167)
+TRAIN |= dict(imagenet32=1_281_167, chexpert=223_414)
+
+
+@pytest.mark.parametrize('dataset', TRAIN)
+@pytest.mark.parametrize('name', ['noise', 'pdarts'])
+def test_noise_takes_the_place_of_any_number_of_images(name, dataset):
+  config = importlib.import_module(f'configs.{name}').get_config(f'paper,{dataset}')
+  config.source.name, size, count = 'matched_noise', config.data.size, TRAIN[dataset]
+  split = Split(count, None, lambda: np.zeros(count, int))
+  shape, channels = (size, size, config.source.channels), config.source.channels
+  arrays = np.zeros(channels), np.ones(channels)
+  made = Dataset(dataset, split, split, config.source.classes, shape, *arrays)
+  lib.validate(config, 1, made)
+
+
 def test_scale_and_data_set_may_come_in_any_order():
   there, back = (default.get_config(choice) for choice in ('paper,imagenet', 'imagenet,paper'))
   assert there.to_dict() == back.to_dict()

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import queue
 import signal
 import types
 
@@ -45,7 +46,7 @@ class Stopped(Exception):
 def make_plan(per_call=1, stop_at=None, signals=(), wrong=None, **changes):
   """A plan whose batches stop the run when step number stop_at is to begin.
 
-  signals: (number of a step, signal that is sent when its batch is made)
+  signals: (number of a step, signal that is sent when it is run)
   wrong: (number of a step, what is in its batch in place of 0)
   """
 
@@ -54,12 +55,18 @@ def make_plan(per_call=1, stop_at=None, signals=(), wrong=None, **changes):
       numbers = range(first, first + per_call)
       if stop_at in numbers:
         raise Stopped
-      for number in [number for at, number in signals if at in numbers]:
-        os.kill(os.getpid(), number)
       x = np.float32([[number + row for row in range(8)] for number in numbers])
       if wrong and wrong[0] in numbers:
         x[wrong[0] - first, 0] = wrong[1]
       yield ({'x': x},)
+
+  many_steps = parallel.pmap_step(step, batches=1)
+
+  def run(key, state, batch):
+    for at, number in signals:
+      if 0 <= at - int(state['step']) < per_call:
+        os.kill(os.getpid(), number)
+    return many_steps(key, state, batch)
 
   plan = loop.Plan(
     phase='search',
@@ -67,7 +74,7 @@ def make_plan(per_call=1, stop_at=None, signals=(), wrong=None, **changes):
     epoch_steps=EPOCH,
     per_call=per_call,
     init=init,
-    step=parallel.pmap_step(step, batches=1),
+    step=run,
     batches=batches,
     learning_rate=lambda step: 1 / (1 + step // EPOCH),
     end_of_epoch=lambda state: {'sum': state['w']},
@@ -129,6 +136,29 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path, per_call, every):
   whole, stopped = (tmp_path / name / 'metrics.jsonl' for name in ('whole', 'stopped'))
   assert stopped.read_bytes() == whole.read_bytes()
   assert saved(tmp_path / 'stopped') == saved(tmp_path / 'whole')
+
+
+def test_one_batch_ahead_is_sent_to_the_devices_while_a_step_runs(tmp_path, monkeypatch):
+  plan, shard, sent = make_plan(), parallel.shard, queue.SimpleQueue()
+
+  def told(batch, axis):
+    split = shard(batch, axis)
+    sent.put(int(batch['x'][0, 0]))
+    return split
+
+  def step(key, state, batch):
+    number = int(state['step'])
+    if number + 1 < STEPS:
+      assert sent.get(timeout=20) == number + 1
+    assert sent.empty()
+    return plan.step(key, state, batch)
+
+  def begun(epoch, state):
+    assert epoch or sent.get(timeout=20) == 0  # the only batch that is waited for
+    return state
+
+  monkeypatch.setattr(loop.parallel, 'shard', told)
+  loop.run(plan._replace(step=step, before_epoch=begun), KEY, config(), tmp_path)
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])

@@ -17,6 +17,7 @@ from kills import Killed, kill
 
 from unrealnas_jax import (
   checkpoint,
+  data,
   given_genotype,
   limits,
   loop,
@@ -26,6 +27,7 @@ from unrealnas_jax import (
   search,
 )
 from unrealnas_jax import config as config_lib
+from unrealnas_jax.data.source import show
 from unrealnas_jax.data.split import Dataset, Split
 from unrealnas_jax.methods import METHODS, darts
 from unrealnas_jax.spaces import SPACES
@@ -327,6 +329,27 @@ def test_limits_hold_for_what_perturbation_chooses(tmp_path, stand_ins):
   (tmp_path / 'genotype.json').unlink()
   with pytest.raises(ValueError, match='allowed: the workdir of a finished search'):
     given_genotype.load_genotype(str(tmp_path))
+
+
+@pytest.mark.parametrize('task', ['rotation', 'jigsaw'])
+def test_removals_are_measured_on_what_the_task_shows(task):
+  """The loss tells which labels and images it was given: those that the search is shown."""
+  config = make_config(criterion='loss')
+  config.source.pretext = task
+  source = data.make_source(config, make_dataset()._replace(classes=4))
+
+  def loss(params, stats, weights, images, labels, dropout=None):
+    told = labels.mean() + images.mean()
+    return told, (stats, jnp.zeros((len(labels), source.classes)))
+
+  net = Net(SPACE, None, None, loss)
+  method = types.SimpleNamespace(weights=lambda arch, net, hp: arch)
+  key, half = jax.random.key(5), np.arange(20, 60)
+  state = parallel.replicate(search.SearchState(0, None, None, {}, None, None))
+  found = perturbation._make_measure(config, key, source, net, method, half)(state, [{}])
+  images, labels = show(source, key, source.read(half))
+  assert labels.max() < source.classes
+  np.testing.assert_allclose(found, [labels.mean() + images.mean()], rtol=1e-5)
 
 
 def test_masked_weights_by_hand():

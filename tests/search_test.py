@@ -198,15 +198,53 @@ def test_the_eigenvalue_is_that_of_the_whole_batch_with_the_decay():
   np.testing.assert_allclose(run(jax.random.key(0), state, jnp.array([1.0, 3])), 6.5, rtol=1e-3)
 
 
-def test_random_labels_stay_the_same_and_test_images_out(tmp_path, stand_ins):
-  config = make_config('random_labels', epochs=3)
+@pytest.mark.parametrize('stages', [(), ({}, {'search.epochs': 2})], ids=['one stage', 'two'])
+def test_random_labels_stay_the_same_and_test_images_out(tmp_path, stand_ins, stages):
+  config = make_config('random_labels', epochs=1 if stages else 3)
+  config.stages = stages
   source = data.make_source(config, make_dataset())
   key = jax.random.fold_in(jax.random.key(config.seed), 3)
   _, stand_ins.labels = source.fn(key, source.read(np.arange(IMAGES)))
   assert (stand_ins.labels == jnp.arange(IMAGES) % 4).mean() < 0.5
   search.run(config, make_dataset(), tmp_path)
-  assert all(line['train_right'] == line['val_right'] == 1 for line in of_steps(tmp_path))
+  seen = of_steps(tmp_path)
+  assert all(line['train_right'] == line['val_right'] == 1 for line in seen)
   assert [line['eval_accuracy'] for line in of_epochs(tmp_path)] == [1, 1, 1]
+  # Which images a step sees is drawn anew in each stage, as in each epoch.
+  assert len({(line['train_first'], line['train_last'], line['seen']) for line in seen}) == 12
+
+
+def test_several_true_labels_of_which_some_are_unknown(tmp_path, stand_ins, monkeypatch):
+  """Of real images: unknown ones reach the step and have no part in the accuracy."""
+  labels = np.random.default_rng(0).integers(-1, 2, (IMAGES, 4)).astype(np.int32)
+  assert {*labels.ravel()} == {-1, 0, 1}
+  whole = make_dataset()
+
+  def read(indices, numbers=None):
+    return whole.train.read(indices) | {'label': labels[indices]}
+
+  def apply(params, stats, weights, images, train):
+    """Right but for the first label, which it never sees in an image."""
+    return jnp.array([[0, 1, 1, 1]]) * (stand_ins.labels[numbers(images)] - 0.5), stats
+
+  stand_ins.labels = jnp.asarray(labels)
+
+  def step(key, state, train, val, *, net, tx, hp):
+    metrics = {}
+    for name, (images, found) in (('train', train), ('val', val)):
+      metrics[f'{name}_right'] = parallel.mean((found == net.loss(images)).mean())
+    return state.replace(step=state.step + 1), metrics
+
+  METHODS['darts'].step = step
+  net = search.make_net()._replace(apply=apply)
+  monkeypatch.setattr(search, 'make_net', lambda *args: net)
+  dataset = whole._replace(train=Split(IMAGES, read, lambda: labels), names=tuple('abcd'))
+  config = make_config(epochs=1)
+  search.run(config, dataset, tmp_path)
+  assert all(line['train_right'] == line['val_right'] == 1 for line in of_steps(tmp_path))
+  known, right = labels[32:] != -1, labels[32:] == (labels[32:] > 0) * np.array([0, 1, 1, 1])
+  expected = (known & right).sum() / known.sum()
+  np.testing.assert_allclose([x['eval_accuracy'] for x in of_epochs(tmp_path)], expected, 1e-6)
 
 
 def test_several_steps_a_call_are_the_same_search(tmp_path, stand_ins):

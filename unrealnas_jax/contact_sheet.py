@@ -1,10 +1,14 @@
 """Draws what a search sees: a PNG with one row of images for each of the first classes.
 
+Tells too what an image costs, of a batch that one device makes in one compiled call.
+
 python -m unrealnas_jax.contact_sheet --config=configs/procedural.py --out=sheet.png
 """
 
 import functools
 import math
+import statistics
+import time
 
 import jax
 import numpy as np
@@ -18,6 +22,7 @@ from unrealnas_jax.data import pretext
 from unrealnas_jax.data.source import show
 
 GAP = 1  # pixels around an image
+BATCH = 64  # images that are made at once where their cost is measured
 EXAMPLES = 64  # that are looked at for each image shown, at most
 
 flags.DEFINE_string('out', 'sheet.png', 'the PNG file to write')
@@ -31,25 +36,39 @@ def main(argv):
   del argv
   values = flags.FLAGS
   try:
-    sheet = draw(values.config, values.rows, values.columns)
+    config, source = prepare(values.config)
+    sheet = draw(config, source, values.rows, values.columns)
     sheet = sheet.repeat(values.zoom, axis=0).repeat(values.zoom, axis=1)
     Image.fromarray(sheet).save(values.out)
   except (ValueError, OSError) as error:
     return command_line.fail(error)
   print(f'written {values.out}: {sheet.shape[1]} x {sheet.shape[0]} pixels')
+  cost, size = 1e6 * seconds_per_image(config, source), 'x'.join(map(str, source.shape))
+  where = f'{BATCH} at once on 1 x {jax.devices()[0].device_kind}'
+  print(f'{source.name}: {cost:.3g} microseconds an image of {size}, {where}')
   return 0
 
 
-def draw(config, rows, columns):
-  """The sheet of a config's source, uint8 [height, width] or [height, width, 3].
+def prepare(config):
+  """(config of the search alone, its Source); real images are read only if the source shows them.
+
+  Raises ValueError: the config or its data cannot be used.
+  """
+  config = config.copy_and_resolve_references()
+  config.genotype = config.analysis.genotypes = ''
+  config.retrain.epochs = config.generator.steps = 0
+  validate(config, jax.device_count())
+  return config, data.make_source(config, command_line.load_data(config))
+
+
+def draw(config, source, rows, columns):
+  """The sheet of a source, uint8 [height, width] or [height, width, 3].
 
   rows: classes, from class 0; columns: images of each, in the order of their indices. A place stays
   black where too few are found.
-  Raises ValueError: the config or its data cannot be used, its images are neither grey nor RGB, or
-  an image has more than one label.
+  config, source: as `prepare` gives them.
+  Raises ValueError: the images are neither grey nor RGB, or an image has more than one label.
   """
-  validate(config, jax.device_count())
-  source = data.make_source(config, command_line.load_data(config))
   tiles = math.isqrt(pretext.head(config)['tiles'])
   height, width, channels = tiles * source.shape[0], tiles * source.shape[1], source.shape[2]
   if channels not in (1, 3):
@@ -70,8 +89,7 @@ def draw(config, rows, columns):
 
 def examples(config, source, batch):
   """Images and labels as the search is given them, batch by batch in the order of indices."""
-  key = jax.random.fold_in(jax.random.key(config.seed), 3)
-  fn = jax.jit(functools.partial(show, source))
+  key, fn = _key(config), jax.jit(functools.partial(show, source))
   for start in range(0, min(source.examples, EXAMPLES * batch), batch):
     indices = np.arange(start, min(start + batch, source.examples))
     images, labels = jax.device_get(fn(key, source.read(indices)))
@@ -81,6 +99,25 @@ def examples(config, source, batch):
         f'{config.source.label_rate}; allowed for a sheet: one class an image'
       )
     yield samples.picture(images), labels
+
+
+def seconds_per_image(config, source, calls=9):
+  """Seconds that a device takes for an image of a batch of BATCH in a compiled call, the median.
+
+  What the host does is not in it: a batch of `source.read` is on the device already.
+  """
+  indices = np.arange(BATCH) % source.examples
+  key, batch = jax.device_put((_key(config), source.read(indices, np.uint32(indices))))
+  run, seconds = jax.jit(functools.partial(show, source)).lower(key, batch).compile(), []
+  for _ in range(calls + 1):
+    started = time.perf_counter()
+    jax.block_until_ready(run(key, batch))
+    seconds.append((time.perf_counter() - started) / BATCH)
+  return statistics.median(seconds[1:])
+
+
+def _key(config):
+  return jax.random.fold_in(jax.random.key(config.seed), 3)
 
 
 def to_bytes(image):

@@ -50,7 +50,7 @@ def _limited_genotype(workdir):
 
 def _restore_stage(workdir, config, number, phase, weights):
   """(Search without a plan, step, state) of a stage's newest checkpoint, or None."""
-  method, key, net = METHODS[config.method.name], search.key_of(config, number), None
+  method, key, net = METHODS[config.method.name], jax.random.key(config.seed), None
 
   def make_like(stored):
     # How many classes and channels there are only the data says, and the stored weights do.
@@ -60,11 +60,13 @@ def _restore_stage(workdir, config, number, phase, weights):
     nonlocal net
     net = search.make_net(config, classifier.shape[0], stem.shape[2], weights)
     tx = search.make_optimizers(config, epoch_steps=1)
-    init = functools.partial(search.init_state, key, config, net, method, tx)
+    of_stage = search.stage_key(key, number)
+    init = functools.partial(search.init_state, of_stage, config, net, method, tx)
     if phase == 'selection':
       return jax.eval_shape(lambda: perturbation.begin(init(), net.space, tx))
     return jax.eval_shape(init)
 
   restored = checkpoint.read_newest(workdir, phase, make_like)
   method = perturbation.of(method) if phase == 'selection' else method
-  return restored and (search.Search(key, None, net, method, None, phase, None), *restored)
+  found = search.Search(key, None, net, method, None, phase, None, number)
+  return restored and (found, *restored)

@@ -1,5 +1,6 @@
 """The loop of a long training: steps, metrics, checkpoints, and going on where a run stopped."""
 
+import concurrent.futures
 import contextlib
 import json
 import time
@@ -78,11 +79,11 @@ def run(plan, key, config, workdir):
     key = parallel.replicate(key)
     every = config.checkpoint.every or plan.epoch_steps
     steps = range(done, plan.steps, plan.per_call)
-    calls = plan.batches(range(done, plan.steps))
+    reader = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+    calls = _one_ahead(reader, plan, range(done, plan.steps))
     for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
       if first % plan.epoch_steps == 0:
         state = plan.before_epoch(first // plan.epoch_steps, state)
-      batches = [parallel.shard(batch, plan.batch_axis) for batch in batches]
       state, values = plan.step(key, state, *batches)
       done = first + plan.per_call
       stopping, ends_epoch = asked_to_stop(), done % plan.epoch_steps == 0
@@ -106,6 +107,24 @@ def run(plan, key, config, workdir):
       if enough:
         break
   return state, spent + time.monotonic() - started
+
+
+def _one_ahead(reader, plan, steps):
+  """Yields the batches of each call on the devices; the next ones are sent there meanwhile.
+
+  reader: a pool of one thread, so that they are on their way where a step or the loop blocks too.
+  What goes wrong with them is raised when their call is to begin, after all of the one before.
+  """
+  calls = iter(plan.batches(steps))
+
+  def take():
+    batches = next(calls, None)
+    return batches and [parallel.shard(batch, plan.batch_axis) for batch in batches]
+
+  coming = reader.submit(take)
+  while batches := coming.result():
+    coming = reader.submit(take)
+    yield batches
 
 
 def _restore(manager, plan):

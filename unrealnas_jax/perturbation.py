@@ -24,6 +24,7 @@ from jax import lax
 
 from unrealnas_jax import objective, parallel
 from unrealnas_jax.data import batches
+from unrealnas_jax.data.source import show
 from unrealnas_jax.methods import alphas
 from unrealnas_jax.spaces.darts import KEPT
 
@@ -153,7 +154,7 @@ def _make_measure(config, data_key, source, net, method, arch_half):
 
   def evaluate(key, state_and_mask, batch):
     state, mask = state_and_mask
-    images, labels = source.fn(key, batch)
+    images, labels = show(source, key, batch)
     weights = method.weights(state.arch, net=net, hp=config.method)
     dropout = (key, 0.0) if config.method.skip_dropout else None
     masked = jax.tree.map(jnp.multiply, weights, mask)

@@ -34,12 +34,14 @@ from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
 UNLIMITED_SKIPS = 8  # config.method.max_skips that limits nothing
+STAGE = 10**6  # more epochs than a stage has; what is drawn in an epoch is drawn in one stage alone
 
 
 class Search(NamedTuple):
   """A search ready to run: its key, what the loop runs, what reads its last state, what it sees.
 
-  phase: of the loop; step: as in Plan, but for one device.
+  key: of the run, as steps are given it; phase: of the loop; step: as in Plan, but for one device;
+  number: of the stage.
   """
 
   key: jax.Array
@@ -49,6 +51,7 @@ class Search(NamedTuple):
   source: data.Source
   phase: str
   step: Callable | None
+  number: int = 0
 
 
 def run(config, dataset, workdir):
@@ -125,23 +128,24 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
   net = net._replace(space=limits.within(config, net.space, dataset or source))
   halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
-  tx, key = make_optimizers(config, epoch_steps), key_of(config, number)
-  step = make_step(config, source, net, method, tx)
+  tx, key = make_optimizers(config, epoch_steps), jax.random.key(config.seed)
+  of_stage = stage_key(key, number)
+  step = make_step(config, source, net, method, tx, number)
   plan = loop.Plan(
     phase=phase,
     steps=hp.epochs * epoch_steps,
     epoch_steps=epoch_steps,
     per_call=hp.steps_per_call,
-    init=functools.partial(init_state, key, config, net, method, tx),
+    init=functools.partial(init_state, of_stage, config, net, method, tx),
     step=parallel.pmap_step(step),
-    batches=functools.partial(_batches, config, source, halves),
+    batches=functools.partial(_batches, config, source, halves, number * STAGE * epoch_steps),
     learning_rate=optimizers.learning_rate(hp, epoch_steps, turns(config.method)),
     end_of_epoch=watch.end_of_epoch(
-      config, (_params_key(key), _data_key(key)), source, net, method, halves[1], epoch_steps
+      config, (_params_key(of_stage), _data_key(key)), source, net, method, halves[1], epoch_steps
     ),
     enough=lambda epochs: eigenvalue.turning_point(epochs, config) is not None,
   )
-  return Search(key, plan, net, method, source, phase, step)
+  return Search(key, plan, net, method, source, phase, step, number)
 
 
 def prepare_selection(search, last_state, config, dataset):
@@ -157,8 +161,8 @@ def prepare_selection(search, last_state, config, dataset):
   method = perturbation.of(search.method)
   epoch_steps, offset = search.plan.epoch_steps, search.plan.steps
   tx = make_optimizers(config, epoch_steps)._replace(steps=offset)
-  data_key = _data_key(search.key)
-  step = make_step(config, source, net, method, tx)
+  data_key, key = _data_key(search.key), stage_key(search.key, search.number)
+  step = make_step(config, source, net, method, tx, search.number)
   plan = search.plan._replace(
     phase='selection',
     steps=config.search.epochs * epoch_steps,
@@ -167,19 +171,18 @@ def prepare_selection(search, last_state, config, dataset):
     batches=lambda steps: search.plan.batches(range(steps.start + offset, steps.stop + offset)),
     learning_rate=optimizers.learning_rate(config.search, epoch_steps),
     end_of_epoch=watch.end_of_epoch(
-      config, (_params_key(search.key), data_key), source, net, method, halves[1], epoch_steps
+      config, (_params_key(key), data_key), source, net, method, halves[1], epoch_steps
     ),
     enough=loop.never,
     before_epoch=perturbation.before_epoch(
-      config, (jax.random.fold_in(search.key, 5), data_key), source, net, method, halves[1]
+      config, (jax.random.fold_in(key, 5), data_key), source, net, method, halves[1]
     ),
   )
-  return Search(search.key, plan, net, method, source, plan.phase, step)
+  return search._replace(plan=plan, net=net, method=method, phase=plan.phase, step=step)
 
 
-def key_of(config, number):
-  """The key of a stage."""
-  key = jax.random.key(config.seed)
+def stage_key(key, number):
+  """The key of a stage of the run with this key: for all but the data, which stages share."""
   return jax.random.fold_in(key, number) if number else key
 
 
@@ -187,7 +190,7 @@ def decode(search, state, config, workdir):
   """(the genotype of a state, facts of the epoch it was taken of if that is an earlier one)"""
   turned = _turned(search, state, config, workdir)
   if turned is None:
-    key = _params_key(search.key)
+    key = _params_key(stage_key(search.key, search.number))
     return search.method.decode(key, state, net=search.net, hp=config.method), {}
   logging.info('The eigenvalue has grown; the architecture is that of epoch %d.', turned['epoch'])
   genotype = alphas.decode(search.net.space, _tables(turned), config.method)
@@ -283,11 +286,11 @@ def _data_key(key):
   return jax.random.fold_in(key, 3)
 
 
-def make_step(config, source, net, method, tx):
+def make_step(config, source, net, method, tx, stage):
   """(key, state, train, val) -> (state, metrics [S]) for one device's batches [S, B, ...]."""
 
   def one_step(key, state, two):
-    step_key = jax.random.fold_in(jax.random.fold_in(key, 2), state.step)
+    step_key = jax.random.fold_in(jax.random.fold_in(stage_key(key, stage), 2), state.step)
     halves = []
     for number, batch in enumerate(two):
       change = functools.partial(
@@ -305,7 +308,8 @@ def make_step(config, source, net, method, tx):
   return step
 
 
-def _batches(config, source, halves, steps):
+def _batches(config, source, halves, offset, steps):
+  steps = range(steps.start + offset, steps.stop + offset)
   part = jax.process_index(), jax.process_count()
   shared = {'per_call': config.search.steps_per_call, 'part': part}
   weights, arch = halves

@@ -9,6 +9,8 @@ from tfds_writer import encoded, write
 
 from unrealnas_jax.data import chexpert, datasets
 
+pytestmark = pytest.mark.usefixtures('cache')
+
 
 def statuses(number):
   """Of patient `number`: each status in turn, beginning with another one."""

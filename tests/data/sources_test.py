@@ -10,9 +10,11 @@ import quick_compile
 import tiny_generator
 from ml_collections import ConfigDict
 
-from unrealnas_jax.data import IMAGELESS, SOURCES, make_source, real
+from unrealnas_jax.data import IMAGELESS, SOURCES, make_source, pretext, real
+from unrealnas_jax.data.batches import train_batches
 from unrealnas_jax.data.datasets import statistics
-from unrealnas_jax.data.source import example_keys
+from unrealnas_jax.data.pretext import TASKS
+from unrealnas_jax.data.source import example_keys, show
 from unrealnas_jax.data.split import Dataset, in_memory
 
 CLASSES = 5
@@ -51,6 +53,24 @@ def examples(name):
   """(source, images, labels) of all 60 examples; compiling a source takes a second each time."""
   made = source(name)
   return made, *call(made, np.arange(60))
+
+
+NUMBERS = np.random.default_rng(1).integers(2**32, size=60, dtype=np.uint32)
+
+
+def sees_views(name):
+  """Whether training shows something else each time: then 'view' is in its batches."""
+  return 'view' in source(name).read(np.arange(1), NUMBERS[:1])
+
+
+@functools.cache
+def views(name):
+  """As `examples`, as training reads them; the same where it shows the same each time."""
+  if not sees_views(name):
+    return examples(name)
+  made = source(name)
+  fn = quick_compile.jit_to_the_bit(made.fn)
+  return made, *map(np.asarray, fn(KEY, made.read(np.arange(60), NUMBERS)))
 
 
 def assert_same(name, found, expected):
@@ -102,11 +122,85 @@ def test_examples_differ(name):
 
 
 def test_one_device_equals_four(name):
-  made, images, labels = examples(name)
-  batch = jax.tree.map(lambda x: x.reshape(4, 15, *x.shape[1:]), made.read(np.arange(60)))
+  """In training; what has no views is as in evaluation."""
+  made, images, labels = views(name)
+  read = made.read(np.arange(60), NUMBERS)
+  batch = jax.tree.map(lambda x: x.reshape(4, 15, *x.shape[1:]), read)
   fn = jax.pmap(made.fn, axis_name='devices', in_axes=(None, 0)).lower(KEY, batch)
   split_images, split_labels = fn.compile(quick_compile.TO_THE_BIT)(KEY, batch)
   assert_same(name, np.reshape(split_images, images.shape), images)
+  np.testing.assert_array_equal(np.reshape(split_labels, labels.shape), labels)
+
+
+def test_training_goes_on_after_a_resume_with_the_same_batches(name):
+  """And so with the same images, which fn makes of a batch and the key alone."""
+  made = source(name)
+  whole = list(train_batches(made.read, np.arange(60), 8, 3, range(10)))
+  for begin in (3, 8):
+    resumed = list(train_batches(made.read, np.arange(60), 8, 3, range(begin, 10)))
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole[begin:])
+  # What a view is drawn from is another number each time.
+  seen = [batch['view'] for batch in whole if 'view' in batch]
+  assert len(np.unique(seen)) == (80 if sees_views(name) else 0)
+
+
+@pytest.mark.parametrize('name', ['fresh_noise', 'fresh_labels'])
+def test_views_differ_from_each_other_and_depend_on_their_number_alone(name):
+  made, images, labels = views(name)
+  _, kept, kept_labels = examples(name)
+  assert (images == kept).all() == (name == 'fresh_labels')
+  # Labels of five classes agree by chance in a fifth of 60, standard deviation 3.1.
+  assert (labels == kept_labels).sum() < 12 + 5 * 3.1
+  fn = quick_compile.jit_to_the_bit(made.fn)
+  batch = {'index': np.full(7, 5, np.int32), 'view': np.r_[NUMBERS[5], NUMBERS[:6]]}
+  again, again_labels = fn(KEY, batch)
+  np.testing.assert_array_equal(again[0], images[5])
+  assert again_labels[0] == labels[5]
+  different = 1 if name == 'fresh_labels' else 6  # NUMBERS[5] comes twice
+  assert len(np.unique(np.reshape(again, (7, -1)), axis=0)) == different
+
+
+# One source of each kind: kept and fresh images that are made, painted, real, generated.
+KINDS = 'noise', 'fresh_noise', 'gratings', 'real', 'generated'
+
+
+def with_task(task, kind):
+  """(source, how it shows images, one batch of four images in training)"""
+  square = in_memory(IMAGES[:, :5, :5], LABELS)
+  square = Dataset('made', square, None, CLASSES, (5, 5, 3), *statistics(square))
+  made = make_source(config(name=kind, pretext=task, grid=2), square)
+  batches = [next(train_batches(made.read, np.arange(60), 4, 3, range(2, stop))) for stop in (3, 9)]
+  jax.tree.map(np.testing.assert_array_equal, *batches)
+  return made, functools.partial(show, made), batches[0]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('task', TASKS)
+def test_a_task_makes_images_and_labels_of_a_source_of_any_kind(task, kind):
+  made, run, batch = with_task(task, kind)
+  assert 'view' in batch
+  images, labels = jax.eval_shape(run, KEY, batch)
+  tiles, per_pixel = pretext.head(config(pretext=task, grid=2)).values()
+  assert images.shape == (4, *((tiles,) if tiles > 1 else ()), *made.shape)
+  assert labels.shape == (4, *(made.shape[:2] if per_pixel else ()))
+
+
+# Not all pairs, each of which is compiled twice: each task and each kind.
+@pytest.mark.parametrize(
+  ('task', 'kind'),
+  [
+    *(('rotation', 'fresh_noise'), ('rotation', 'gratings'), ('jigsaw', 'real')),
+    *(('jigsaw', 'noise'), ('colorisation', 'real'), ('rotation', 'generated')),
+  ],
+)
+def test_a_task_shows_on_four_devices_what_it_shows_on_one(task, kind):
+  made, run, batch = with_task(task, kind)
+  images, labels = map(np.asarray, quick_compile.jit_to_the_bit(run)(KEY, batch))
+  assert 0 <= labels.min() <= labels.max() < made.classes
+  apart = jax.tree.map(lambda x: x[:, None], batch)
+  fn = jax.pmap(run, in_axes=(None, 0)).lower(KEY, apart).compile(quick_compile.TO_THE_BIT)
+  split_images, split_labels = fn(KEY, apart)
+  assert_same(kind, np.reshape(split_images, images.shape), images)
   np.testing.assert_array_equal(np.reshape(split_labels, labels.shape), labels)
 
 

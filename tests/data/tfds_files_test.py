@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from absl import logging
 from data_config import data_config
 from PIL import Image
 from tfds_writer import encoded, write
@@ -30,6 +31,18 @@ def pictures(count, shape=(6, 5, 3), seed=0):
 
 def examples(images, image='image', label='label'):
   return [{image: encoded(x), label: i % 3} for i, x in enumerate(images)]
+
+
+pytestmark = pytest.mark.usefixtures('cache')
+
+
+@pytest.fixture
+def log(monkeypatch):
+  """What is logged from now on."""
+  texts = []
+  for level in ('info', 'warning'):
+    monkeypatch.setattr(logging, level, lambda text, *args: texts.append(text % args))
+  return texts
 
 
 @pytest.fixture(scope='module')
@@ -282,6 +295,37 @@ def test_labels_of_a_split_alone(tmp_path, monkeypatch):
   dataset = datasets.load(config('tfds:tiny', tmp_path))
   np.testing.assert_array_equal(dataset.train.labels(), np.arange(10) % 3)
   assert dataset.train.labels() is dataset.train.labels()
+
+
+def test_labels_are_kept_on_disk_and_read_anew_where_they_do_not_fit(tmp_path, cache, log):
+  """By the next start; not of other files, and not what is left of a damaged file."""
+
+  def labels(train=10):
+    splits = {'train': examples(pictures(train)), 'test': examples(pictures(3))}
+    if not (tmp_path / str(train)).exists():
+      write(tmp_path / str(train), splits, {'image': COLOUR, 'label': THREE})
+    log.clear()
+    found = datasets.load(config('tfds:tiny', tmp_path / str(train))).train.labels()
+    np.testing.assert_array_equal(found, np.arange(train) % 3)
+    assert found.dtype == np.int32
+    return any('Reading the labels' in text for text in log)
+
+  assert labels()
+  assert not labels()
+  assert labels(train=11)
+  assert labels()
+  (kept,) = cache.rglob('*.npy')
+  assert kept.name == 'tiny-1.2.0-train-ignore.npy'
+  whole = kept.read_bytes()
+  for damaged in (b'', whole[:-1], whole[:-1] + b'?', whole[1:]):
+    kept.write_bytes(damaged)
+    assert labels()
+    assert kept.read_bytes() == whole
+    assert not labels()
+  kept.unlink()
+  kept.mkdir()  # a file cannot be written there
+  assert labels()
+  assert any('cannot be written' in text for text in log)
 
 
 def test_test_split_without_labels(tmp_path):

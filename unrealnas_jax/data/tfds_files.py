@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from unrealnas_jax.data import chexpert
+from unrealnas_jax.data import chexpert, label_cache
 from unrealnas_jax.data.images import MODES, make_decoder
 from unrealnas_jax.data.split import Labels, Split
 
+LABELS_VERSION = 1  # of what is kept on disk: to be raised where labels are converted otherwise
 LABELS_AT_ONCE = 1000  # records that are held in memory while only their labels are wanted
 
 
@@ -229,11 +230,19 @@ def _split(name, builder, split, image, target, data_config):
       raise _error(name, f'an undecodable image ({error})', 'whole files') from error
     return {'image': np.stack(images), 'label': labels_of(found)}
 
-  @functools.cache
-  def labels():
+  def read_labels():
     logging.info('Reading the labels of all %d images of %s', len(source), name)
     starts = range(0, len(source), LABELS_AT_ONCE)
     parts = [range(start, min(start + LABELS_AT_ONCE, len(source))) for start in starts]
     return np.concatenate([labels_of(records(part)) for part in parts])
+
+  @functools.cache
+  def labels():
+    info, named = builder.info.splits[split], builder.info.full_name.split('/')
+    named += [split, data_config.uncertain]
+    stats = [path.stat() for path in info.filepaths]
+    # Sizes alone tell little: array_record fills its files up to whole 64 KiB.
+    files = [info.shard_lengths, info.num_bytes, [(stat.length, stat.mtime) for stat in stats]]
+    return label_cache.kept('-'.join(named), [LABELS_VERSION, target.key, files], read_labels)
 
   return Split(len(source), read, labels)
