@@ -39,7 +39,7 @@ ORDER = (
   'search',
   'generator communication earlier_search',
   'rules phases',
-  'given_genotype',
+  'given_genotype method_checks',
   'checks',
   'config runs usage',
   'claim figures tables analysis',

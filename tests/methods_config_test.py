@@ -177,6 +177,8 @@ def retraining(expected):
 def test_every_method_is_valid_on_nasbench201(method, scale):
   config = load('nasbench201', f'{method},{scale}')
   lib.validate(config, 1)
+  assert (config.scale, config.method.name) == (scale, method)
+  assert bool(config.stages) == (method == 'pdarts')
   evolution = config.method.evolution
   assert (evolution.population, evolution.parents) == (100, 30)
   assert (evolution.mutations, evolution.crossovers) == (50, 50)
@@ -186,4 +188,6 @@ def test_every_method_is_valid_on_nasbench201(method, scale):
     search |= {'weight_decay': 5e-4}
     if method in ('drnas', 'sdarts'):
       search |= {'epochs': 100, 'weight_decay': 3e-4}
+    if method == 'pdarts':  # in each of its stages
+      search |= {'batch': 96, 'lr_end': 0.0, 'epochs': 25}
     assert {key: config.search[key] for key in search} == search

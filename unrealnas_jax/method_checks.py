@@ -1,0 +1,129 @@
+"""What keys of a method must be together: (config, devices, dataset or None) -> problems."""
+
+from unrealnas_jax.phases import needs_images, phases
+
+
+def _check_order(config, devices, dataset):
+  from unrealnas_jax.methods import SECOND_ORDER
+
+  method = config.method
+  if 'search' not in phases(config) or method.order == 1:
+    return
+  if method.name not in SECOND_ORDER:
+    yield (
+      f'method.order = 2; allowed: 1 with method.name = {method.name!r}, or 2 with '
+      f'{", ".join(SECOND_ORDER)}'
+    )
+
+
+def _check_digits(config, devices, dataset):
+  method = config.method
+  if 'search' not in phases(config) or config.dtype == 'float32':
+    return
+  needing = []
+  if method.order == 2 and method.hvp == 'finite_difference':
+    needing.append("method.hvp = 'finite_difference'")
+  if method.eigenvalue.every:
+    needing.append(f'method.eigenvalue.every = {method.eigenvalue.every}')
+  for setting in needing:
+    yield (
+      f'dtype = {config.dtype!r}; allowed: float32 with {setting}, whose differences of gradients '
+      'would be lost in rounding'
+    )
+
+
+def _check_learning_rates(config, devices, dataset):
+  from unrealnas_jax.methods import turns
+
+  for name in [name for name in phases(config) if name != 'generator']:
+    lr, lr_end = config[name].lr, config[name].lr_end
+    if lr_end > lr:
+      yield f'{name}.lr_end = {lr_end}; allowed: at most {name}.lr = {lr}'
+    if lr_end == 0 and config[name].lr_schedule == 'exponential':
+      yield f"{name}.lr_schedule = 'exponential'; allowed: with {name}.lr_end above 0, not {lr_end}"
+    parts, warmup, epochs = 1, config[name].lr_warmup, config[name].epochs
+    if name == 'search':
+      parts = turns(config.method)
+    if warmup * parts > epochs:
+      shared = f' by method.random.cells = {parts}' if parts > 1 else ''
+      yield f'{name}.lr_warmup = {warmup}; allowed: at most {name}.epochs = {epochs}{shared}'
+
+
+def _check_epochs(config, devices, dataset):
+  if config.search.epochs == 0 and config.method.name != 'random':
+    yield "search.epochs = 0; allowed: at least 1, or 0 with method.name = 'random'"
+
+
+def _check_method(config, devices, dataset):
+  from unrealnas_jax.methods import METHODS
+  from unrealnas_jax.spaces import SPACES
+
+  rate, count, ops = (
+    config.method.skip_dropout,
+    config.search.kept_ops,
+    len(SPACES[config.search.space].ops),
+  )
+  if rate and config.method.name != 'pdarts':
+    yield f"method.skip_dropout = {rate}; allowed: 0 unless method.name = 'pdarts'"
+  if config.method.eigenvalue.every and METHODS[config.method.name].SPARSE:
+    yield (
+      f'method.eigenvalue.every = {config.method.eigenvalue.every}; allowed: 0 with method.name = '
+      f'{config.method.name!r}, which has no mixed weights to measure'
+    )
+  if count > ops or count == 1:
+    yield f'search.kept_ops = {count}; allowed: 0 for all, or from 2 to {ops}'
+
+
+def _check_selection(config, devices, dataset):
+  from unrealnas_jax.methods import METHODS
+
+  method = config.method
+  if 'search' not in phases(config) or method.selection != 'perturbation':
+    return
+  if METHODS[method.name].SPARSE:
+    mixing = ', '.join(name for name in METHODS if not METHODS[name].SPARSE)
+    yield (
+      f"method.selection = 'perturbation'; allowed: 'alphas' with method.name = {method.name!r}, "
+      f'whose supernet is trained path by path, or method.name = {mixing}'
+    )
+  if method.eigenvalue.every:
+    yield (
+      f'method.eigenvalue.every = {method.eigenvalue.every}; allowed: 0 with method.selection = '
+      "'perturbation', which needs the supernet of the epoch that the cell would be taken of"
+    )
+
+
+def _check_limits(config, devices, dataset):
+  if 'search' not in phases(config) or needs_images(config) and dataset is None:
+    return
+  if not config.search.max_parameters and not config.search.max_multiply_adds:
+    return
+  from unrealnas_jax import data, limits
+  from unrealnas_jax.methods import METHODS
+  from unrealnas_jax.spaces import SPACES
+
+  space, method = SPACES[config.search.space], METHODS[config.method.name]
+  draws = hasattr(method, 'draws') and method.draws(space)
+  try:
+    images = dataset or data.make_source(config, None)
+  except ValueError:
+    return  # told by _check_generator
+  yield from limits.problems(config, space, images, draws)
+
+
+def _check_partial(config, devices, dataset):
+  parts, channels = config.search.partial_channels, config.search.channels
+  if 'search' in phases(config) and channels % parts:
+    yield (f'search.partial_channels = {parts}; allowed: a divisor of search.channels = {channels}')
+
+
+CHECKS = (
+  _check_order,
+  _check_digits,
+  _check_learning_rates,
+  _check_epochs,
+  _check_method,
+  _check_selection,
+  _check_limits,
+  _check_partial,
+)
