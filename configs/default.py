@@ -296,7 +296,7 @@ def search_as_on_cifar(config):
   if protocol(config) == 'cifar':
     return
   there = paper()
-  for key in ('batch', 'lr', 'lr_end', 'lr_schedule', 'lr_warmup', 'steps_per_call'):
+  for key in ('batch', 'lr', 'lr_end', 'lr_warmup'):
     config.search[key] = there.search[key]
   for key in ('arch_lr', 'arch_clip', 'warmup_epochs'):
     config.method[key] = there.method[key]

@@ -46,6 +46,6 @@ def _imagenet(config):
   """As `_cifar`; what is not here is as PC-DARTS has it, in datasets.py."""
   search = config.search
   search.channels, search.cells = 48, 14
-  search.batch, search.epochs, search.steps_per_call = 512, 25, 1
+  search.batch, search.epochs = 512, 25
   config.method.warmup_epochs = 10
   return 6, 3

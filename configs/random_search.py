@@ -8,11 +8,12 @@ Paper: Li, Talwalkar 2019, "Random Search and Reproducibility for Neural Archite
 The second command takes the first random cell. Time (paper): not run yet.
 """
 
-from configs import noise
+from configs import default, noise
 
 
 def get_config(scale='auto'):
   config = noise.get_config(scale)
+  default.search_as_on_cifar(config)
   config.method.name = 'random'
   config.method.random.measure = 'train_loss'  # on random labels no cell can tell the others
   if config.scale == 'laptop':

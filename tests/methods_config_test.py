@@ -98,7 +98,7 @@ IMAGENET = {
   'gdas': PART | CIFAR['gdas'],
   'pc_darts': PC_DARTS | {'search.partial_channels': 2},
   'pdarts': PART | CIFAR['pdarts'],
-  'random_search': PC_DARTS | CIFAR['random_search'],
+  'random_search': PART | CIFAR['random_search'],
   'rlnas': {
     **{'search.channels': 48, 'search.cells': 14, 'search.batch': 512, 'search.epochs': 50},
     **{'search.lr': 0.1, 'search.lr_end': 5e-4, 'search.lr_schedule': 'linear'},

@@ -26,7 +26,6 @@ from unrealnas_jax import (
   communication,
   compiled_code,
   environment,
-  freed_memory,
   kernels,
   retrain,
   search,
@@ -62,7 +61,6 @@ def parse(argv, values=flags.FLAGS):
 def main(argv, values=flags.FLAGS):
   """Prints the facts of a step of the config; the exit code."""
   del argv
-  freed_memory.keep()
   if values.cache:
     compiled_code.keep()
   else:

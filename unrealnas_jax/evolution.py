@@ -19,12 +19,12 @@ class Scored(NamedTuple):
   scores: np.ndarray
 
 
-def evolve(score, sample, genes, seed, hp):
+def evolve(score, sample, genes, seed, hp, fits=None):
   """The best cell met, [E].
 
-  score: codes [N, E] -> [N], minus infinity for cells that are rejected.
-  sample: number n -> n random codes [n, E], none of them to be rejected.
+  score: codes [N, E] -> [N]. sample: number n -> n random codes [n, E].
   genes: groups of the E columns; hp: config.method.evolution.
+  fits: codes [N, E] -> bool [N], which cells are allowed, of those that are bred; None for all.
   """
   rng = np.random.default_rng(seed)
   member = np.zeros(sum(map(len, genes)), int)
@@ -50,7 +50,8 @@ def evolve(score, sample, genes, seed, hp):
     draw = lambda count: best.codes[rng.integers(len(best.codes), size=count)]  # noqa: B023, E731
     born = []
     if generation:
-      born = _new(mutate, hp.mutations, visited) + _new(cross, hp.crossovers, visited)
+      born = _new(mutate, hp.mutations, visited, fits)
+      born += _new(cross, hp.crossovers, visited, fits)
     # Random cells take the place of those that could not be bred.
     born += _new(fresh, hp.population - len(born), visited)
     if born:
@@ -58,11 +59,12 @@ def evolve(score, sample, genes, seed, hp):
   return best.codes[0]
 
 
-def _new(breed, count, visited):
-  """A list of up to `count` codes never met, of TRIES times as many; `visited` gets them."""
+def _new(breed, count, visited, fits=None):
+  """Up to `count` allowed codes never met, of TRIES times as many; `visited` gets them."""
   found = []
   for _ in range(TRIES):
-    for code in breed(count) if len(found) < count else ():
+    bred = breed(count) if len(found) < count else ()
+    for code in bred[fits(bred)] if fits and len(bred) else bred:
       if len(found) < count and (met := tuple(code.tolist())) not in visited:
         visited.add(met)
         found.append(code)
@@ -70,10 +72,9 @@ def _new(breed, count, visited):
 
 
 def _best(score, codes, count, before=None):
-  """The Scored codes of the highest score, of new ones and those before; none that is rejected."""
+  """The Scored codes of the highest score, of new ones and those before."""
   scores = score(codes)
   if before is not None:
     codes, scores = np.concatenate([before.codes, codes]), np.concatenate([before.scores, scores])
   order = np.argsort(-scores, kind='stable')[:count]
-  order = order[scores[order] > -np.inf]
   return Scored(codes[order], scores[order])

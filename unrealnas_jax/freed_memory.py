@@ -8,6 +8,7 @@ back to the system when they are freed. Every page then costs a fault and is cle
 import ctypes
 import os
 import platform
+from importlib import metadata, util
 
 # Parameters of mallopt (malloc.h), and what they are set to.
 SETTINGS = (
@@ -19,11 +20,19 @@ OWN = ('MALLOC_', 'GLIBC_TUNABLES')  # beginnings of names of glibc's own enviro
 
 
 def keep():
-  """Tells glibc to keep what is freed, before threads start; nothing where it is not glibc.
+  """Tells glibc to keep what is freed, before JAX's devices start; True if it was done.
 
-  Whoever has set variables of glibc's allocator has decided otherwise: True if it was done.
+  It is not done where JAX has more than the CPU, where there is no glibc, or where the user has set
+  variables of glibc's allocator.
   """
-  if platform.libc_ver()[0] != 'glibc' or any(name.startswith(OWN) for name in os.environ):
+  set_by_user = any(name.startswith(OWN) for name in os.environ)
+  if not _cpu_alone() or platform.libc_ver()[0] != 'glibc' or set_by_user:
     return False
   mallopt = ctypes.CDLL(None).mallopt
   return all([mallopt(*setting) for setting in SETTINGS])
+
+
+def _cpu_alone():
+  # What is installed, since to ask JAX for its devices would start them.
+  plugins = metadata.entry_points(group='jax_plugins')
+  return os.environ.get('JAX_PLATFORMS') == 'cpu' or not (plugins or util.find_spec('libtpu'))

@@ -79,7 +79,9 @@ def run(plan, key, config, workdir):
     key = parallel.replicate(key)
     every = config.checkpoint.every or plan.epoch_steps
     steps = range(done, plan.steps, plan.per_call)
-    reader = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+    reader = concurrent.futures.ThreadPoolExecutor(1)
+    # Not as a context, which would wait for what is being read when a step fails.
+    stack.callback(reader.shutdown, wait=False, cancel_futures=True)
     calls = _one_ahead(reader, plan, range(done, plan.steps))
     for first, batches in zip(metrics.progress(steps, plan.phase), calls, strict=True):
       if first % plan.epoch_steps == 0:

@@ -84,7 +84,6 @@ FILES = (
 def main(argv, values=flags.FLAGS):
   """Does the job that the parsed flags describe; the exit code."""
   _set_up_log()
-  freed_memory.keep()
   try:
     if len(argv) > 1:
       raise ValueError(f'{argv[1]!r} is no flag; allowed: --config=FILE and --config.KEY=VALUE')
@@ -282,6 +281,7 @@ def summary(result, workdir):
 
 def parse(argv, values=flags.FLAGS):
   """Defines and parses the flags; what is left of argv. Bad flags end the program with code 2."""
+  freed_memory.keep()  # here, since loading a config asks JAX for its devices
   help_text = (
     'config file; behind it :laptop (small, for a CPU) or :paper (the official protocol), else '
     'laptop where JAX finds only a CPU; --config.KEY=VALUE changes keys'

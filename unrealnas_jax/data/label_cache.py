@@ -11,7 +11,7 @@ import numpy as np
 import platformdirs
 from absl import logging
 
-from unrealnas_jax import metrics
+from unrealnas_jax import metrics, parallel
 
 
 def kept(name, identity, make):
@@ -27,6 +27,8 @@ def kept(name, identity, make):
   if found is not None:
     return found
   made = make()
+  if not parallel.is_primary():
+    return made
   with io.BytesIO() as file:
     np.save(file, made, allow_pickle=False)
     array = file.getvalue()

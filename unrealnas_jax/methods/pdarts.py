@@ -46,7 +46,7 @@ def rate(epoch, epochs, hp):
   While the architecture rests it falls towards 0 as if it had the whole stage for that; then it
   starts anew at hp.skip_dropout and fades faster. As in the official code.
   """
-  while_resting = (epochs - epoch - 1) / epochs
+  while_resting = jnp.maximum(epochs - epoch - 1, 0) / epochs  # 0 in a tuning after the last
   after = jnp.exp(-FADING * (epoch - hp.warmup_epochs))
   return hp.skip_dropout * jnp.where(epoch < hp.warmup_epochs, while_resting, after)
 

@@ -58,20 +58,19 @@ def decode(key, state, *, net, hp):
   Cells beyond the limits are out of the question.
   """
   space, angles = net.space, _angles(key, state, net, hp)
-  fits = space.fits and jax.jit(jax.vmap(space.fits))
-
-  def turned(flat):
-    codes = paths.split(space, flat)
-    return np.where(fits(codes), angles(codes), -np.inf) if fits else angles(codes)
+  allowed = space.fits and jax.jit(jax.vmap(space.fits))
+  fits = allowed and (lambda flat: np.asarray(allowed(paths.split(space, flat))))
+  turned = lambda flat: angles(paths.split(space, flat))  # noqa: E731
 
   if paths.number_of_cells(space) <= FEW_CELLS:
     every = paths.every_cell(space)
+    every = every[fits(every)] if fits else every
     best = every[turned(every).argmax()]
   else:
     keys = (jax.random.fold_in(key, number) for number in itertools.count())
     sample = lambda count: paths.sample_flat(next(keys), space, count)  # noqa: E731
     seed = np.asarray(jax.random.key_data(key)).tolist()
-    best = evolution.evolve(turned, sample, paths.genes(space), seed, hp.evolution)
+    best = evolution.evolve(turned, sample, paths.genes(space), seed, hp.evolution, fits)
   return space.decode(paths.one_hot(space, paths.split(space, best)))
 
 
