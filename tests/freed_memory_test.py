@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-# Fewest faults of a call whose buffer has 64 MB, that is 16,384 pages. The heap may still grow in the
-# first calls, where a buffer is freed only after the next one was made.
+# Fewest faults of a call whose buffer has 64 MB, that is 16,384 pages. The heap may still grow in
+# the first calls, where a buffer is freed only after the next one was made.
 PROGRAM = """
 import resource, sys
 import jax, jax.numpy as jnp
