@@ -8,7 +8,7 @@ EPYC (AVX-512), float32, x [16, 32, 32, 16], 5x5 kernel, milliseconds:
                      grouped   shifted sum, JAX's gradient   shifted sum, here
   output              15.3               0.25                      0.36
   input gradient      15.7               1.21                      0.22
-  kernel gradient      2.7               2.49                      0.65
+  kernel gradient      2.7               2.49                      below
 
 The kernel gradient goes through the rows of the images in a loop whose sums stay in the cache: XLA
 makes scalar code of a reduction over all but the channels, which as one variadic reduce over the
