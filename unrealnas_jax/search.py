@@ -65,7 +65,7 @@ def run(config, dataset, workdir):
   for number, stage in enumerate(stages.configs(config)):
     search = prepare(stage, dataset, number, stages.phases(config)[number], weights)
     if number == 0:
-      samples.write(workdir, _data_key(search.key), search.source)
+      samples.write(workdir, data_key(search.key), search.source)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     weights = last_weights(search, state, stage, workdir)
     seconds, steps = seconds + spent, steps + search.plan.steps
@@ -88,7 +88,7 @@ def run_together(configs, dataset, workdir):
   Of what `run` writes all but genotype.json. Seconds are a search's share of those of all together.
   """
   keys, plan, searches = prepare_together(configs, dataset)
-  samples.write(workdir, _data_key(searches[0].key), searches[0].source)
+  samples.write(workdir, data_key(searches[0].key), searches[0].source)
   states, seconds = loop.run(plan, keys, configs[0], workdir)
   found = []
   for number, (search, config) in enumerate(zip(searches, configs, strict=True)):
@@ -141,7 +141,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     batches=functools.partial(_batches, config, source, halves, number * STAGE * epoch_steps),
     learning_rate=optimizers.learning_rate(hp, epoch_steps, turns(config.method)),
     end_of_epoch=watch.end_of_epoch(
-      config, (_params_key(of_stage), _data_key(key)), source, net, method, halves[1], epoch_steps
+      config, (_params_key(of_stage), data_key(key)), source, net, method, halves[1], epoch_steps
     ),
     enough=lambda epochs: eigenvalue.turning_point(epochs, config) is not None,
   )
@@ -161,7 +161,7 @@ def prepare_selection(search, last_state, config, dataset):
   method = perturbation.of(search.method)
   epoch_steps, offset = search.plan.epoch_steps, search.plan.steps
   tx = make_optimizers(config, epoch_steps)._replace(steps=offset)
-  data_key, key = _data_key(search.key), stage_key(search.key, search.number)
+  key = stage_key(search.key, search.number)
   step = make_step(config, source, net, method, tx, search.number)
   plan = search.plan._replace(
     phase='selection',
@@ -171,11 +171,11 @@ def prepare_selection(search, last_state, config, dataset):
     batches=lambda steps: search.plan.batches(range(steps.start + offset, steps.stop + offset)),
     learning_rate=optimizers.learning_rate(config.search, epoch_steps),
     end_of_epoch=watch.end_of_epoch(
-      config, (_params_key(key), data_key), source, net, method, halves[1], epoch_steps
+      config, (_params_key(key), data_key(search.key)), source, net, method, halves[1], epoch_steps
     ),
     enough=loop.never,
     before_epoch=perturbation.before_epoch(
-      config, (jax.random.fold_in(key, 5), data_key), source, net, method, halves[1]
+      config, (jax.random.fold_in(key, 5), data_key(search.key)), source, net, method, halves[1]
     ),
   )
   return search._replace(plan=plan, net=net, method=method, phase=plan.phase, step=step)
@@ -282,7 +282,8 @@ def _params_key(key):
   return jax.random.fold_in(key, 0)
 
 
-def _data_key(key):
+def data_key(key):
+  """What a source draws images and labels from, in a run with this key."""
   return jax.random.fold_in(key, 3)
 
 
@@ -298,7 +299,7 @@ def make_step(config, source, net, method, tx, stage):
         **config.search.augment,
         pad_value=source.pad_value,
       )
-      halves.append(show(source, _data_key(key), batch, change))
+      halves.append(show(source, data_key(key), batch, change))
     method_key = jax.random.fold_in(step_key, 2)
     return method.step(method_key, state, *halves, net=net, tx=tx, hp=config.method)
 
