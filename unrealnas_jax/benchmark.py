@@ -155,6 +155,7 @@ def measure(config, steps, profile=''):
     'compile_seconds': timed.compile_seconds,
     'first_step_seconds': timed.first_step_seconds,
     'step_seconds': timed.step_seconds,
+    'least_step_seconds': timed.least_step_seconds,
     'images_per_second': batch / timed.step_seconds,
     'host_batch_seconds': batch_seconds,
     'host_images_per_second': batch / batch_seconds,

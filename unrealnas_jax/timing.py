@@ -10,13 +10,15 @@ from unrealnas_jax import parallel
 
 
 class Timed(NamedTuple):
-  """Seconds of tracing, compiling, the first step and later ones (median), a step being one of the
-  plan's; XLA's analysis of the memory of a call on one device; losses of the last step, by name."""
+  """Seconds of tracing, compiling, the first step and later ones (median, and least, which other
+  work on the machine changes the least), a step being one of the plan's; XLA's analysis of the
+  memory of a call on one device; losses of the last step, by name."""
 
   trace_seconds: float
   compile_seconds: float
   first_step_seconds: float
   step_seconds: float
+  least_step_seconds: float
   memory: Any
   losses: dict[str, float]
 
@@ -52,6 +54,7 @@ def measure(plan, arguments, calls, profile=''):
     compile_seconds=done - traced,
     first_step_seconds=seconds[0],
     step_seconds=statistics.median(seconds[1:]),
+    least_step_seconds=min(seconds[1:]),
     memory=compiled.memory_analysis(),
     losses={name: float(x[-1]) for name, x in values.items() if name.endswith('loss')},
   )
