@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from unrealnas_jax import blocks, cost, genotype, network, ops
-from unrealnas_jax.blocks import Mode
+from unrealnas_jax.blocks import OPERATIONS, Mode
 from unrealnas_jax.genotype import Genotype
 from unrealnas_jax.network import Network
 
@@ -277,3 +277,28 @@ def test_finite_gradient_reaches_every_parameter_of_every_kind_of_operation():
   for path, leaf in jax.tree.leaves_with_path(gradient(variables['params'])):
     assert jnp.isfinite(leaf).all(), path
     assert jnp.abs(leaf).max() > 0, path
+
+
+@pytest.mark.parametrize('paths', [None, jnp.array([[0.0, 2, 1], [2, 1, 0]])])
+def test_edges_that_pool_one_node_share_its_gradient(paths):
+  """Of three edges two pool the first node: as if each pooled it, but two pools have a gradient."""
+  edges = (('max_pool_3x3', 0), ('max_pool_3x3', 1), ('max_pool_3x3', 0))
+  nodes, pool = [noise(2, 5, 4, 3, seed=n) for n in (0, 1)], OPERATIONS['max_pool_3x3']
+  cell = network.Cell(Genotype(edges, (2,), edges, (2,)), 3, False, False, TRAIN)
+
+  def together(nodes):
+    pools = {}
+    return sum(cell._edge(n, *edges[n], nodes, paths, pools) for n in range(3))
+
+  def each(nodes):
+    factors = jnp.ones((2, 3)) if paths is None else paths
+    pooled = [pool(3, 1, TRAIN, 'pool')(nodes[source]) for _, source in edges]
+    return sum(y * factors[:, n, None, None, None] for n, y in enumerate(pooled))
+
+  gradients, counts = [], []
+  for function in (together, each):
+    gradient = jax.grad(lambda nodes: jnp.square(function(nodes)).sum())  # noqa: B023
+    gradients.append(gradient(nodes))
+    counts.append(str(jax.make_jaxpr(gradient)(nodes)).count('name=_share'))
+  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *gradients)
+  assert counts == [4, 6]  # rows and columns

@@ -3,6 +3,7 @@
 import functools
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,6 +55,16 @@ def test_pools_equal_reduce_window(pool, plain, stride, size):
 
   found, expected = run(x)
   tiny.assert_trees_close(found, expected, 1e-6)
+
+
+@pytest.mark.parametrize('size', [(8, 8), (7, 5), (2, 3)])
+def test_mean_of_windows_equals_reduce_window(size):
+  window, strides = tuple(min(5, pixels - 1) for pixels in size), (3, 1)
+  x = tiny.noise(2, *size, 3)
+  found, vjp = jax.vjp(lambda x: ops.mean_pool(x, window, strides), x)
+  expected, plain_vjp = jax.vjp(lambda x: nn.avg_pool(x, window, strides), x)
+  g = tiny.noise(*expected.shape, seed=1)
+  tiny.assert_trees_close((found, vjp(g)), (expected, plain_vjp(g)), 1e-6)
 
 
 def test_average_leaves_padding_out_by_hand():

@@ -175,11 +175,11 @@ def _skip(features, stride, mode, name):
   return FactorizedReduce(features, mode, name=name) if stride == 2 else lambda x: x
 
 
+POOLS = {'max_pool_3x3': _function(ops.max_pool), 'avg_pool_3x3': _function(ops.avg_pool)}
 # operation -> (features, stride, mode, name of the layer) -> layer
 OPERATIONS = {
   'none': _function(lambda x, stride: jnp.zeros_like(x[:, ::stride, ::stride])),
-  'max_pool_3x3': _function(ops.max_pool),
-  'avg_pool_3x3': _function(ops.avg_pool),
+  **POOLS,
   'skip_connect': _skip,
   'sep_conv_3x3': functools.partial(SeparableConv, 3),
   'sep_conv_5x5': functools.partial(SeparableConv, 5),

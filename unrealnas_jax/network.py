@@ -8,8 +8,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from unrealnas_jax import ops
 from unrealnas_jax.blocks import (
   OPERATIONS,
+  POOLS,
   BatchNorm,
   Conv,
   FactorizedReduce,
@@ -129,14 +131,20 @@ class Cell(nn.Module):
       match(self.features, self.mode, name='preprocess_0')(older),
       ReluConvNorm(self.features, self.mode, name='preprocess_1')(newer),
     ]
+    pools = {}
     for first in range(0, len(edges), 2):
-      left, right = (self._edge(n, *edges[n], nodes, paths) for n in (first, first + 1))
+      left, right = (self._edge(n, *edges[n], nodes, paths, pools) for n in (first, first + 1))
       nodes.append(left + right)
     return jnp.concatenate([nodes[node] for node in concat], axis=-1)
 
-  def _edge(self, number, name, source, nodes, paths):
+  def _edge(self, number, name, source, nodes, paths, pools):
     stride = 2 if self.reduce and source < 2 else 1
-    y = OPERATIONS[name](self.features, stride, self.mode, name=f'edge_{number}')(nodes[source])
+    if (name, source) in pools:
+      y = pools[name, source]
+    else:
+      y = OPERATIONS[name](self.features, stride, self.mode, name=f'edge_{number}')(nodes[source])
+    if name in POOLS:  # one gradient for all edges that pool the same node
+      pools[name, source] = y
     if paths is None or (name == 'skip_connect' and stride == 1):
       return y
     return (y * paths[:, number, None, None, None]).astype(y.dtype)
@@ -198,7 +206,7 @@ class AuxiliaryHead(nn.Module):
       )
     window = tuple(min(5, pixels - 1) for pixels in size)
     strides = tuple(min(self.stride, pixels - w) for pixels, w in zip(size, window, strict=True))
-    x = nn.avg_pool(nn.relu(x), window, strides)
+    x = ops.mean_pool(nn.relu(x), window, strides)
     x = Conv(128, (1, 1), self.mode, name='conv_0')(x)
     x = nn.relu(BatchNorm(self.mode, name='norm_0')(x))
     x = Conv(768, (2, 2), self.mode, padding=(0, 0), name='conv_1')(x)

@@ -71,6 +71,17 @@ def avg_pool(x, stride):
   return x / count
 
 
+def mean_pool(x, window, strides):
+  """Means of windows that lie inside of the image. x: [B, H, W, C] -> [B, H', W', C].
+
+  Sums of slices, since the gradient of a reduction of windows is slow on CPU.
+  """
+  for axis, size, stride in zip((1, 2), window, strides, strict=True):
+    last = x.shape[axis] - size
+    x = sum(lax.slice_in_dim(x, n, last + n + 1, stride, axis) for n in range(size)) / size
+  return x
+
+
 def max_of_blocks(x):
   """Maximum of each 2x2 pixels. x: [B, H, W, C] -> [B, ceil(H / 2), ceil(W / 2), C]."""
   return functools.reduce(jnp.maximum, _corners(x, -jnp.inf))
