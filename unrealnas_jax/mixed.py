@@ -124,7 +124,7 @@ def _plain_loop(start, stop, body, carry):
   return carry
 
 
-_looped = functools.partial(_walk, lax.fori_loop, jnp.asarray)
+_looped = jax.jit(functools.partial(_walk, lax.fori_loop, jnp.asarray), static_argnums=(0, 1, 2))
 _quick_walk = jax.custom_vjp(_looped, nondiff_argnums=(0, 1, 2))
 
 
@@ -139,6 +139,11 @@ def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout, first):
 
 
 def _walk_bwd(form, mode, edges, residuals, gradients):
+  return _walk_back(form, mode, edges, residuals, gradients[0])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _walk_back(form, mode, edges, residuals, dbank):
   # Edges and pools are computed again from the finished states, by the statistics seen before.
   # Rules that jax.vjp has followed are in nobody's way.
   mode = mode._replace(twice=False, again=True)
@@ -177,7 +182,7 @@ def _walk_bwd(form, mode, edges, residuals, gradients):
     dbank, _, dweights, dlearned = carry
     return dbank, dshared.at[:, n].set(dw), dweights, dlearned
 
-  carry = gradients[0], *_zeros((shared, weights, learned))
+  carry = dbank, *_zeros((shared, weights, learned))
   carry = lax.fori_loop(0, len(bank) - first, one_state, carry)
   dbank, dshared, dweights, dlearned = carry
   dparams = dlearned[0] if learned else _zeros(params)
