@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 
-from unrealnas_jax import dense, layers, mixed, ops
+from unrealnas_jax import dense, layers, mixed, ops, walks
 from unrealnas_jax.depthwise import grouped_conv
 
 CANDIDATES = ('sep_conv_3x3', 'skip_connect', 'none', 'max_pool_3x3', 'dil_conv_3x3')
@@ -133,9 +133,9 @@ def plain_reduce(form, present, inputs, params, stats, weights):
 
 def ours(kind, form, bank, params, stats, weights):
   if kind == 'reduce':
-    return mixed.reduce_inputs(form, MODE, bank, params, stats, weights)
+    return walks.reduce_inputs(form, MODE, bank, params, stats, weights)
   dropout = (KEY, RATE) if form.skip_dropout else None
-  bank, stats = mixed.walk(form, MODE, EDGES, bank, params, stats, weights, dropout)
+  bank, stats = walks.walk(form, MODE, EDGES, bank, params, stats, weights, dropout)
   return bank, {**stats, 'pools': at(stats['pools'], slice(2))}  # the last state flows nowhere
 
 

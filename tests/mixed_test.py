@@ -9,7 +9,7 @@ import pytest
 import tiny
 from jax import lax
 
-from unrealnas_jax import layers, mixed, ops
+from unrealnas_jax import layers, mixed, ops, walks
 from unrealnas_jax.depthwise import grouped_conv
 
 # In another order than the space has them: columns of weights are found by name.
@@ -120,8 +120,8 @@ def run(kind, plain, images, params, stats, weights):
   """Ours in either mode: plain, or the quick one."""
   mode = layers.Mode(train=True, axis_name=None, plain=plain)
   if kind == 'reduce':
-    return mixed.reduce_inputs(FORM, mode, images, params, stats, weights)
-  images, stats = mixed.walk(FORM, mode, EDGES, images, params, stats, weights)
+    return walks.reduce_inputs(FORM, mode, images, params, stats, weights)
+  images, stats = walks.walk(FORM, mode, EDGES, images, params, stats, weights)
   # The last state flows nowhere: what its pools would be is of no interest.
   return images, {**stats, 'pools': at(stats['pools'], slice(len(SOURCES)))}
 
@@ -207,7 +207,7 @@ def test_mix_by_hand():
 
   def mix(image, params, weights):
     bank = jnp.concatenate([image, jnp.zeros_like(image)])
-    bank, seen = mixed.walk(mixed.Form(candidates), mode, ((0, 1),), bank, params, stats, weights)
+    bank, seen = walks.walk(mixed.Form(candidates), mode, ((0, 1),), bank, params, stats, weights)
     return bank[1].sum(), (bank, seen)
 
   arguments = image, params, jnp.array([[9, 0.5, 2, 0.25]])
@@ -234,9 +234,9 @@ def test_spaces_may_leave_operations_out(candidates, stride):
 
   def loss(images, params, weights):
     if stride == 1:
-      y, _ = mixed.walk(mixed.Form(candidates), mode, ((0, 1),), images, params, stats, weights)
+      y, _ = walks.walk(mixed.Form(candidates), mode, ((0, 1),), images, params, stats, weights)
     else:
-      y, _ = mixed.reduce_inputs(mixed.Form(candidates), mode, images, params, stats, weights)
+      y, _ = walks.reduce_inputs(mixed.Form(candidates), mode, images, params, stats, weights)
     assert y.shape == ((2, 1, 4, 5, CHANNELS) if stride == 1 else (1, 1, 2, 3, CHANNELS))
     return y.sum()
 

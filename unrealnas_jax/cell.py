@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unrealnas_jax import layers, mixed, repeat
+from unrealnas_jax import layers, mixed, repeat, walks
 
 
 def init(draw, space, form, channels, older, newer, reduce, shrunk):
@@ -79,10 +79,10 @@ def _enter(space, form, mode, cells, older, newer):
   if 'inputs' in params:
     rows = weights[input_edges(space)]
     arguments = params['inputs'], stats['inputs'], rows
-    nodes, seen[0]['inputs'] = mixed.reduce_inputs(form, mode, states, *arguments)
+    nodes, seen[0]['inputs'] = walks.reduce_inputs(form, mode, states, *arguments)
     bank = jnp.pad(nodes, [(space.inputs, 0)] + [(0, 0)] * 4)
   else:
-    bank = mixed.begin(form, states, space.nodes)
+    bank = walks.begin(form, states, space.nodes)
   second = match(1, 'older', newer) if len(cells) > 1 else jnp.zeros_like(bank[0])
   return bank, second, seen
 
@@ -90,15 +90,15 @@ def _enter(space, form, mode, cells, older, newer):
 def _one_cell(space, form, mode, dropout, carry, part):
   """Walks a cell and makes of its output the states that the next two begin with."""
   bank, older, _, previous = carry
-  dropout = mixed.part_of_dropout(dropout, part['number'])
+  dropout = walks.part_of_dropout(dropout, part['number'])
   walked = part['params']['walk'], part['stats']['walk'], part['weights']
-  bank, seen = mixed.walk(form, mode, space.edges, bank, *walked, dropout, part['first'])
+  bank, seen = walks.walk(form, mode, space.edges, bank, *walked, dropout, part['first'])
   leave = functools.partial(_leave, space, mode, part)
   if not isinstance(part['number'], int):
     # A loop would keep the output; it is made again from the states that `walk` keeps anyway.
     leave = jax.checkpoint(leave, prevent_cse=False)
   output, (newer, seen_newer), (after, seen_older) = leave(bank)
-  bank = mixed.begin(form, jnp.stack([older, newer]), space.nodes)
+  bank = walks.begin(form, jnp.stack([older, newer]), space.nodes)
   return (bank, after, previous, output), (seen, seen_newer, seen_older)
 
 

@@ -8,7 +8,7 @@ import functools
 
 import jax
 
-from unrealnas_jax import layers, mixed, ops, repeat
+from unrealnas_jax import layers, mixed, ops, repeat, walks
 from unrealnas_jax.stems import conv_norm, init_conv
 
 STAGES = 3
@@ -61,10 +61,10 @@ def edges(space, params):
 
 def _cell(shape, mode, weights, dropout, x, one):
   space, form = shape.space, shape.form
-  dropout = mixed.part_of_dropout(dropout, one['number'])
-  bank = mixed.begin(form, x[None], space.nodes)
+  dropout = walks.part_of_dropout(dropout, one['number'])
+  bank = walks.begin(form, x[None], space.nodes)
   variables = one['params'], one['stats'], weights
-  bank, seen = mixed.walk(form, mode, space.edges, bank, *variables, dropout=dropout)
+  bank, seen = walks.walk(form, mode, space.edges, bank, *variables, dropout=dropout)
   return bank[-1], seen
 
 

@@ -1,0 +1,272 @@
+"""The loops over the edges of a cell, and their ways back.
+
+What decides the speed on a CPU is here. Compile time: XLA compiles a loop's body once but every
+call anew, so the edges of a cell are a loop and not 14 copies; cells of one shape are traced once.
+Memory: a loop differentiated by JAX keeps all that its body computes; the ways back here compute an
+edge again from its source instead, so that a cell keeps nothing but its states.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import custom_derivatives, lax
+
+from unrealnas_jax import mixed
+
+
+def walk(form, mode, edges, bank, params, stats, weights, dropout=None, first=0):
+  """Completes the states of a cell, one after the other, from the states before them.
+
+  edges: pairs (source, destination) of states, sorted by destination, then by source.
+  bank: [S, B, H, W, C], all states; a state starts with what it was given (inputs, or what flowed
+    in from elsewhere), gets the mixed operations of its incoming edges added, and then has its
+    channels shuffled if they are partial.
+  weights: [E, O]; params and stats stacked likewise; dropout: (key, rate) for form.skip_dropout.
+  first: number of the first state, those before are left alone and nothing flows out of them; in
+    plain form an int.
+  -> (bank, seen), as layers have it
+  """
+  arguments = bank, params, stats, weights, dropout, first
+  if mode.plain:
+    return _walk(_plain_loop, np.asarray, form, mode, edges, *arguments)
+  return _quick_walk(form, mode, edges, *arguments)
+
+
+def _walk(loop, table, form, mode, edges, bank, params, stats, weights, dropout, first):
+  sources, starts, ends = map(table, _order(edges, len(bank)))
+  shared = _shared_weights(edges, weights, len(bank))
+
+  def one_edge(e, carry):
+    bank, total, stats = carry
+    x, of_edge = mixed.part(form, _row(bank, sources[e])), (_at(params, e), _at(stats['edges'], e))
+    arguments = x, *of_edge, weights[e], 1, part_of_dropout(dropout, e)
+    y, seen = mixed.own_operations(form, mode, *arguments)
+    return bank, total + y, {**stats, 'edges': _put(stats['edges'], e, seen)}
+
+  def one_state(n, carry):
+    bank, stats = carry
+    carry = bank, mixed.part(form, _row(bank, n)), stats
+    _, total, stats = loop(starts[first, n], ends[n], one_edge, carry)
+    state = mixed.shuffle(form, mixed.with_part(form, _row(bank, n), total))
+    bank = _with_row(bank, n, state)
+    y, seen = mixed.shared_operations(form, mode, state, _at(stats['pools'], n), shared[:, n], 1)
+    return bank + y, {**stats, 'pools': _put(stats['pools'], n, seen)}
+
+  return loop(first, len(bank), one_state, (bank, stats))
+
+
+def _plain_loop(start, stop, body, carry):
+  for number in range(start, stop):
+    carry = body(number, carry)
+  return carry
+
+
+_looped = jax.jit(functools.partial(_walk, lax.fori_loop, jnp.asarray), static_argnums=(0, 1, 2))
+_quick_walk = jax.custom_vjp(_looped, nondiff_argnums=(0, 1, 2))
+
+
+def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout, first):
+  learned = _learned(params)
+  variables = _values((bank, params, stats, weights, dropout, first))
+  bank, seen = _looped(form, mode, edges, *variables)
+  _, params, _, *others = variables
+  return (bank, seen), (bank, params, (params,) if learned else (), seen, *others)
+
+
+def _learned(params):
+  # The gradients of kernels are half of the way back, and an architecture step needs none of them:
+  # what is differentiated is a residual of its own, so that the way back can leave out the rest.
+  return any(leaf.perturbed for leaf in jax.tree.leaves(params, is_leaf=_is_primal))
+
+
+def _walk_bwd(form, mode, edges, residuals, gradients):
+  return _walk_back(form, mode, edges, residuals, gradients[0])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _walk_back(form, mode, edges, residuals, dbank):
+  # Edges and pools are computed again from the finished states, by the statistics seen before.
+  # Rules that jax.vjp has followed are in nobody's way.
+  mode = mode._replace(twice=False, again=True)
+  bank, params, learned, stats, weights, dropout, first = residuals
+  sources, starts, ends = map(jnp.asarray, _order(edges, len(bank)))
+  shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, len(bank)), weights)
+
+  def one_edge(e, carry):
+    dbank, total, dweights, dlearned = carry
+    source, of_edge = sources[e], _at((params, stats['edges'], weights, learned), e)
+    x, row = mixed.part(form, _row(bank, source)), _row(dbank, source)
+    arguments = x, *of_edge, 1, part_of_dropout(dropout, e)
+    dx, dw, dp = _edge_back(form, mode, total, *arguments)
+    dbank = _with_row(dbank, source, mixed.with_part(form, row, mixed.part(form, row) + dx))
+    return dbank, total, _with_row(dweights, e, dw), _put(dlearned, e, dp)
+
+  def one_state(back, carry):
+    dbank, dshared, dweights, dlearned = carry
+    n = len(bank) - 1 - back
+
+    def run(x, weights):
+      return mixed.shared_operations(form, mode, x, _at(stats['pools'], n), weights, 1)[0]
+
+    _, vjp = jax.vjp(run, _row(bank, n), shared[:, n])
+    dx, dw = vjp(dbank)
+    # All that the finished state flows into is known by now.
+    total = mixed.shuffle(form, _row(dbank, n) + dx, back=True)
+    carry = _with_row(dbank, n, total), mixed.part(form, total), dweights, dlearned
+    carry = lax.fori_loop(starts[first, n], ends[n], one_edge, carry)
+    dbank, _, dweights, dlearned = carry
+    return dbank, dshared.at[:, n].set(dw), dweights, dlearned
+
+  carry = dbank, *_zeros((shared, weights, learned))
+  carry = lax.fori_loop(0, len(bank) - first, one_state, carry)
+  dbank, dshared, dweights, dlearned = carry
+  dparams = dlearned[0] if learned else _zeros(params)
+  return dbank, dparams, _zeros(stats), dweights + shared_vjp(dshared)[0], None, None
+
+
+_quick_walk.defvjp(_walk_fwd, _walk_bwd, symbolic_zeros=True)
+
+
+def _edge_back(form, mode, g, x, params, stats, weights, learned, stride, dropout=None):
+  """Gradients of x, of an edge's weights, and of its params if they are learned."""
+
+  def run(x, weights, *learned):
+    fixed = () if learned else (params,)
+    return mixed.own_operations(form, mode, x, *learned, *fixed, stats, weights, stride, dropout)[0]
+
+  _, vjp = jax.vjp(run, x, weights, *learned)
+  dx, dw, *dlearned = vjp(g)
+  return dx, dw, tuple(dlearned)
+
+
+def reduce_inputs(form, mode, inputs, params, stats, weights):
+  """Mixed operations of stride 2 on all edges from the inputs of a cell to all its nodes.
+
+  inputs: [I, B, H, W, C], weights: [I, N, O], params and stats stacked likewise
+  -> (nodes [N, B, H', W', C], seen), H' = ceil(H / 2); not shuffled, `walk` does that
+  """
+  return (_reduce if mode.plain else _quick_reduce)(form, mode, inputs, params, stats, weights)
+
+
+def _reduce(form, mode, inputs, params, stats, weights):
+  def source(_, variables):
+    x, params, stats, weights = variables
+    shared, pools = mixed.shared_operations(form, mode, x, stats['pools'], weights, 2)
+
+    def edge(_, variables):
+      # Without a barrier JAX takes what depends on x alone, every tap's image, out of the loop.
+      image, variables = lax.optimization_barrier((x, variables))
+      return None, mixed.own_operations(form, mode, mixed.part(form, image), *variables, 2)
+
+    variables = params, stats['edges'], weights
+    _, (own, edges) = lax.scan(edge, None, variables, unroll=mode.plain)
+    nodes = mixed.with_part(form, shared, mixed.part(form, shared) + own)
+    return None, (nodes, {'edges': edges, 'pools': pools})
+
+  variables = inputs, params, stats, weights
+  _, (nodes, stats) = lax.scan(source, None, variables, unroll=mode.plain)
+  return nodes.sum(0), stats
+
+
+_quick_reduce = jax.custom_vjp(_reduce, nondiff_argnums=(0, 1))
+
+
+def _reduce_fwd(form, mode, *primals):
+  inputs, params, stats, weights = _values(primals)
+  learned = (params,) if _learned(primals[1]) else ()
+  nodes, seen = _reduce(form, mode, inputs, params, stats, weights)
+  return (nodes, seen), (inputs, params, seen, weights, learned)
+
+
+def _reduce_bwd(form, mode, residuals, gradients):
+  mode, dnodes = mode._replace(twice=False, again=True), gradients[0]
+
+  def source(_, variables):
+    x, params, stats, weights, learned = variables
+
+    def run(x, weights):
+      return mixed.shared_operations(form, mode, x, stats['pools'], weights, 2)[0]
+
+    def edge(total, variables):
+      image, (g, *of_edge) = lax.optimization_barrier((mixed.part(form, x), variables))
+      dx, dw, dp = _edge_back(form, mode, g, image, *of_edge, 2)
+      return total + dx, (dw, dp)
+
+    _, vjp = jax.vjp(run, x, weights)
+    dx, dshared = vjp(dnodes)
+    variables = mixed.part(form, dnodes), params, stats['edges'], weights, learned
+    total, (dweights, dlearned) = lax.scan(edge, mixed.part(form, dx), variables)
+    return None, (mixed.with_part(form, dx, total), dshared + dweights, dlearned)
+
+  _, (dinputs, dweights, dlearned) = lax.scan(source, None, residuals)
+  _, params, stats, *_ = residuals
+  return dinputs, dlearned[0] if dlearned else _zeros(params), _zeros(stats), dweights
+
+
+_quick_reduce.defvjp(_reduce_fwd, _reduce_bwd, symbolic_zeros=True)
+
+
+def begin(form, inputs, nodes):
+  """The bank that `walk` is given of the inputs of a cell, [I, B, H, W, C]; its nodes are zeros.
+
+  `walk` shuffles each state, so inputs are taken back first and come out as they are.
+  """
+  return jnp.pad(mixed.shuffle(form, inputs, back=True), [(0, nodes)] + [(0, 0)] * 4)
+
+
+def _order(edges, states):
+  """Tables: source [E] of each edge, and the edges that lead to a state from `first` or later ones.
+
+  These are the edges from starts[first, state] on, and before ends[state].
+  """
+  sources, destinations = np.array(edges).T
+  numbers = np.arange(states)
+  sorted_by, first = destinations * states + sources, numbers[:, None]
+  starts = np.searchsorted(sorted_by, numbers * states + first)
+  return sources, starts, np.searchsorted(destinations, numbers, 'right')
+
+
+def _shared_weights(edges, weights, states):
+  # [destination, source, O], zero where there is no edge.
+  sources, destinations = np.array(edges).T
+  dense = jnp.zeros((states, states, weights.shape[1]), weights.dtype)
+  return dense.at[destinations, sources].set(weights)
+
+
+def _is_primal(leaf):
+  return isinstance(leaf, custom_derivatives.CustomVJPPrimal)
+
+
+def _values(primals):
+  return jax.tree.map(lambda primal: primal.value, primals, is_leaf=_is_primal)
+
+
+def _zeros(tree):
+  return jax.tree.map(jnp.zeros_like, tree)
+
+
+def part_of_dropout(dropout, number):
+  """The (key, rate) of a cell or an edge of some number; None without dropout."""
+  return dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
+
+
+# An index in brackets is taken for one that may be negative or out of bounds; in a loop that costs
+# kernels, and a second pass over what is put.
+def _at(tree, index):
+  return jax.tree.map(lambda leaf: _row(leaf, index), tree)
+
+
+def _put(tree, index, values):
+  return jax.tree.map(lambda leaf, value: _with_row(leaf, index, value), tree, values)
+
+
+def _row(leaf, index):
+  start, size = (index, *[0] * (leaf.ndim - 1)), (1, *leaf.shape[1:])
+  return lax.dynamic_slice(leaf, start, size, allow_negative_indices=False)[0]
+
+
+def _with_row(leaf, index, value):
+  start = index, *[0] * (leaf.ndim - 1)
+  return lax.dynamic_update_slice(leaf, value[None], start, allow_negative_indices=False)
