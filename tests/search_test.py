@@ -180,6 +180,22 @@ def test_a_search_ends_when_its_eigenvalue_has_grown(tmp_path, stand_ins, monkey
   assert of_epochs(tmp_path) == epochs
 
 
+@pytest.mark.parametrize('number', [np.nan, np.inf])
+def test_an_eigenvalue_that_is_not_finite_ends_the_run(tmp_path, stand_ins, monkeypatch, number):
+  """After the second of three epochs of four steps; the state of the first is saved."""
+
+  def sharpness(key, state, batch):
+    return parallel.mean(jnp.where(state.step == 8, number, 1.0))
+
+  monkeypatch.setattr(watch, '_make_sharpness', lambda *_: sharpness)
+  config = make_config(epochs=3)
+  config.method.eigenvalue.every, config.checkpoint.every = 1, 0
+  with pytest.raises(ValueError, match=f'search: eigenvalue is {number} after step 8, ') as caught:
+    search.run(config, make_dataset(), tmp_path)
+  assert f'last good checkpoint: {tmp_path}/checkpoints/search/4.' in str(caught.value)
+  assert [line['epoch'] for line in of_epochs(tmp_path)] == [1]
+
+
 def test_the_eigenvalue_is_that_of_the_whole_batch_with_the_decay():
   """Loss mean(images) * (3 a^2 + b^2) / 2, mean 2: the Hessian is diag(6, 2) and the decay."""
   config = make_config()
