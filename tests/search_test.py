@@ -173,10 +173,12 @@ def test_a_search_ends_when_its_eigenvalue_has_grown(tmp_path, stand_ins, monkey
   epochs = of_epochs(tmp_path)
   assert [line['eigenvalue'] for line in epochs] == [1, 2, 3, 4]
   assert facts['genotype_of_epoch'] == 2
+  assert facts['search_steps'] == 16
   weights = {kind: np.array(table) for kind, table in epochs[1]['weights'].items()}
   assert genotype == SPACE.decode(weights)
   # The same again, and the workdir given as a genotype, know that it has ended.
-  assert search.run(config, make_dataset(), tmp_path)[0] == genotype
+  again, facts = search.run(config, make_dataset(), tmp_path)
+  assert (again, facts['search_steps']) == (genotype, 16)
   assert of_epochs(tmp_path) == epochs
 
 

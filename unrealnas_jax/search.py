@@ -68,7 +68,7 @@ def run(config, dataset, workdir):
       samples.write(workdir, data_key(search.key), search.source)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     weights = last_weights(search, state, stage, workdir)
-    seconds, steps = seconds + spent, steps + search.plan.steps
+    seconds, steps = seconds + spent, steps + int(state.step)  # fewer than planned where it ends
   facts = {}
   if stage.method.selection == 'perturbation':
     search = prepare_selection(search, lambda: state, stage, dataset)
