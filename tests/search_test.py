@@ -182,6 +182,27 @@ def test_a_search_ends_when_its_eigenvalue_has_grown(tmp_path, stand_ins, monkey
   assert of_epochs(tmp_path) == epochs
 
 
+def test_an_earlier_epoch_is_decoded_to_the_last_digit(tmp_path, stand_ins, monkeypatch):
+  """Mixing weights that differ by some ten-millionths."""
+  arch = jax.tree.map(lambda table: 1e-4 * table, state_of(SPACE).arch)
+
+  def step(key, state, train, val, *, net, tx, hp):
+    return state.replace(step=state.step + 1), {'noise': jax.random.uniform(key)}
+
+  METHODS['darts'].init, METHODS['darts'].step = lambda key, net, hp: arch, step
+  monkeypatch.setattr(watch, '_make_sharpness', sharper_and_sharper)
+  config = make_config(epochs=6)
+  config.method.eigenvalue.update(dict(every=1, window=2, back=1, factor=1.3, first=2))
+  genotype, facts = search.run(config, make_dataset(), tmp_path)
+  assert facts['genotype_of_epoch'] == 2
+  exact = darts.weights(arch, net=tiny.net(), hp=None)
+  assert genotype == SPACE.decode(exact)
+  assert genotype != SPACE.decode({kind: table.round(5) for kind, table in exact.items()})
+  told = of_epochs(tmp_path)[1]['weights']
+  for kind, table in exact.items():
+    np.testing.assert_array_equal(np.float32(told[kind]), table)
+
+
 @pytest.mark.parametrize('number', [np.nan, np.inf])
 def test_an_eigenvalue_that_is_not_finite_ends_the_run(tmp_path, stand_ins, monkeypatch, number):
   """After the second of three epochs of four steps; the state of the first is saved."""

@@ -210,7 +210,7 @@ def _turned(search, state, config, workdir):
 
 
 def _tables(epoch):
-  return {kind: np.array(table) for kind, table in epoch['weights'].items()}
+  return {kind: np.float32(table) for kind, table in epoch['weights'].items()}
 
 
 def _ladder(space, weights, config):
