@@ -8,7 +8,7 @@ alphas and one schedule of the learning rate, while here each stage begins anew,
   python -m unrealnas_jax.main --config=configs/drnas.py          # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/drnas.py:paper
 
-Time (paper): not run yet.
+Time (laptop): 12 minutes on 2 cores of an AMD EPYC beside other work. Time (paper): not run yet.
 """
 
 from configs import datasets, default, noise

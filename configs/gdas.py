@@ -7,7 +7,7 @@ has no search on ImageNet: there the search is that of CIFAR-10, on the images t
   python -m unrealnas_jax.main --config=configs/gdas.py           # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/gdas.py:paper
 
-Time (paper): not run yet.
+Time (laptop): 6 minutes on 2 cores of an AMD EPYC beside other work. Time (paper): not run yet.
 """
 
 from configs import default, noise

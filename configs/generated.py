@@ -19,6 +19,8 @@ The images are labelled by what they were made of, a class or, where the real im
 labels, those of one of them; --config.source.labels=random gives the same images random labels.
 --config.source.generator=DIR takes the generator of another workdir.
 
+Time (laptop,cifar10, of 10,000 images): search 107 s and retraining 569 s on 2 cores of
+an AMD EPYC beside other work.
 Time (paper): not run yet.
 """
 

@@ -5,7 +5,7 @@ Paper: PC-DARTS (Xu et al. 2020), its settings for CIFAR-10, and for ImageNet wi
   python -m unrealnas_jax.main --config=configs/pc_darts.py       # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/pc_darts.py:paper
 
-Time (paper): not run yet.
+Time (laptop): 4 minutes on 2 cores of an AMD EPYC beside other work. Time (paper): not run yet.
 """
 
 from configs import datasets, noise

@@ -12,6 +12,9 @@ Paper: UnNAS (Liu et al. 2020, arXiv 2003.12056); the search is first-order DART
   jigsaw          in which order its tiles lie: 24 classes of 2x2 tiles, 1,000 of 3x3 (source.grid)
   colorisation    which colour each pixel of a grey image had: 313 bins; needs images with colours
 
+Before a task images are mirrored at random, and before rotation also cropped at random after
+padding, as UnNAS has it on CIFAR-10 (prepare.py), where the border is grey and here black.
+
 With imagenet at the paper scale the search is that of UnNAS (configs/search_based): two epochs on
 half of the images each for weights and architecture, which rests in the first. Different here: a
 batch of rotations holds 128 images, each turned in one way, not 32 in all four; images of a jigsaw
@@ -34,6 +37,8 @@ def get_config(choice='rotation'):
   task, _, scale = choice.partition(',')
   config = default.get_config(scale or 'auto')
   config.source.name, config.source.pretext = 'real', task
+  if task in ('jigsaw', 'colorisation'):
+    config.search.augment.pad = 0  # a border would tell where its tile lies, and ask for its colour
   if config.scale == 'paper' and config.data.size >= 224:
     config.source.grid = 3
   if config.scale == 'paper' and config.data.path == 'tfds:imagenet2012' and task in IMAGENET:

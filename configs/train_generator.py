@@ -18,6 +18,7 @@ discriminator for each of the generator and, on ImageNet, 450,000 of these are t
 (configs/sn_projection.yml of the official code). On other sets 50,000 updates are ours.
 DiffAugment shifts by 1/8 of the height and cuts out 1/2 of it at every size.
 
+Time (laptop,cifar10, of 10,000 images): 57 minutes on 2 cores of an AMD EPYC beside other work.
 Time (paper): not run yet.
 """
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.image_classification import chexpert as official
-from tfds_writer import encoded
+from tfds_writer import encoded, write
 
 # The official order of the statuses, of which a record holds the numbers.
 NAMES = list(official._LABELS.values())
@@ -13,6 +13,7 @@ FEATURES = {
   'label': tfds.features.Sequence(tfds.features.ClassLabel(names=NAMES)),
   'image_view': tfds.features.ClassLabel(names=['frontal', 'lateral']),
 }
+NEVER_KNOWN = 12  # an observation, Fracture, that is uncertain on all films to train on
 
 
 def record(number, statuses):
@@ -23,3 +24,19 @@ def record(number, statuses):
     'label': statuses,
     'image_view': 'lateral',
   }
+
+
+def write_films(folder):
+  """The flags that name 40 films to train on and 20 to test, which are written to a folder.
+
+  Their statuses are random, but for NEVER_KNOWN.
+  """
+  rng, splits = np.random.default_rng(0), {}
+  for split, size in (('train', 40), ('validation', 20)):
+    rows = [[str(name) for name in rng.choice(NAMES, 14)] for _ in range(size)]
+    for row in rows if split == 'train' else ():
+      row[NEVER_KNOWN] = 'uncertain'
+    splits[split] = [record(number, row) for number, row in enumerate(rows)]
+  write(folder, splits, FEATURES, ('image', 'label'))
+  flags = ('data.path=tfds:tiny', f'data.tfds_dir={folder}', 'data.size=8', 'source.classes=14')
+  return [f'--config.{flag}' for flag in flags]

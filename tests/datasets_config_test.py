@@ -78,6 +78,16 @@ def images_like(config, dataset):
   )
 
 
+@pytest.mark.parametrize('scale', ['laptop', 'paper'])
+@pytest.mark.parametrize(('task', 'crops'), [('rotation', 1), ('jigsaw', 0), ('colorisation', 0)])
+def test_images_of_cifar_are_changed_before_a_task_as_in_unnas(task, crops, scale):
+  # Read off pycls/datasets/prepare.py of the official code: all are mirrored.
+  config = importlib.import_module('configs.pretext').get_config(f'{task},{scale},cifar10')
+  pad = {'laptop': 2, 'paper': 4}[scale] * crops
+  assert config.search.augment.to_dict() == dict(pad=pad, flip=True, cutout=0)
+  lib.validate(config, 1)
+
+
 def test_pretext_on_imagenet_is_the_protocol_of_unnas():
   # Read off configs/search_based/search_phase/imagenet of the official code.
   for task, batch, lr, arch_lr in (

@@ -81,6 +81,21 @@ def test_arguments_are_those_of_the_first_call(config, measure):
     assert jax.random.key_data(key).shape == (2,)
 
 
+def test_the_batches_of_the_next_call_are_counted(config):
+  """16 images of 256 x 256 floats, 256 KiB each, are spread over four devices: 1 MiB on each.
+
+  A call itself takes the 8 MiB of the stand-in.
+  """
+  images = np.random.default_rng(0).uniform(size=(32, 256, 256)).astype(np.float32)
+  labels = np.arange(32) % 4
+  arrays = dict(x_train=images, y_train=labels, x_test=images[:4], y_test=labels[:4])
+  np.savez(config.data.path, **arrays)
+  config.source.name, config.search.batch = 'real', 8
+  _, *told = dry_run.describe(config, datasets.load(config.data), None)
+  for text in told:  # two batches of 8 images in the search, one of 16 in retraining
+    assert 'memory       9 MiB a device' in text
+
+
 def test_a_given_genotype_is_measured(config):
   config.genotype = 'DARTS_V2'
   dataset, given = datasets.load(config.data), genotype.PUBLISHED['DARTS_V2']
@@ -118,7 +133,7 @@ def test_a_search_that_trains_nothing_is_not_timed(config, measure):
 
 
 def test_devices_without_an_analysis_of_memory():
-  assert dry_run._memory(None) == 'not told by XLA for this device'
+  assert dry_run._memory(None, 0) == 'not told by XLA for this device'
 
 
 def test_bad_input_is_refused(config, tmp_path):

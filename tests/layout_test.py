@@ -16,7 +16,7 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'growing events stop finite distributed config_file stages repeat compiled_code',
+  'keys growing events stop finite distributed config_file stages repeat compiled_code',
   'nasbench201 graph_layout kernels microbatch freed_memory',
   'genotype tabular parallel cost depthwise environment',
   'dense drawing checkpoint metrics',
@@ -36,6 +36,7 @@ ORDER = (
   'seeds perturbation',
   'retrain',
   'limits',
+  'decoding',
   'search',
   'generator communication earlier_search',
   'rules phases',

@@ -111,6 +111,18 @@ def test_schedules_are_those_of_the_official_codes(arguments, rates):
       assert float(rate(jnp.int32(step))) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+  ('steps', 'turns', 'first_steps', 'length'),
+  [(7, 3, [0, 2, 4], 2), (9, 3, [0, 3, 6], 3), (6, 1, [0], 6), (2, 3, [0, 1], 1)],
+)
+def test_turns_are_equally_long_but_for_what_is_left_over(steps, turns, first_steps, length):
+  found = [optimizers.turn_at(step, steps, turns) for step in range(steps)]
+  numbers = [max(n for n, first in enumerate(first_steps) if first <= s) for s in range(steps)]
+  assert [int(number) for number, _, _ in found] == numbers
+  assert [int(first) for _, first, _ in found] == [first_steps[number] for number in numbers]
+  assert {each for _, _, each in found} == {length}
+
+
 def test_sgd_changes_its_rate_only_between_epochs():
   transform = optimizers.sgd(ConfigDict(SGD | {'momentum': 0.0, 'weight_decay': 0.0}), 2)
   path = np.array(descend(transform, jnp.float32(0), [jnp.float32(-1)] * 4))

@@ -1,4 +1,4 @@
-"""The search around its supernet: which images it sees, what it tells, what its checkpoints hold.
+"""The search around its supernet: which images it sees, what it tells, when it ends.
 
 The supernet and the method are replaced by ones that are compiled at once and whose state depends
 on all they are shown; whole_run_test searches with the real ones.
@@ -18,8 +18,7 @@ import tiny
 from absl import logging
 from jax import lax
 
-from unrealnas_jax import checkpoint, data, given_genotype, parallel, search, watch
-from unrealnas_jax import config as config_lib
+from unrealnas_jax import data, parallel, search, watch
 from unrealnas_jax.data.split import Dataset, Split
 from unrealnas_jax.methods import METHODS, darts
 from unrealnas_jax.parallel import AXIS
@@ -173,11 +172,50 @@ def test_a_search_ends_when_its_eigenvalue_has_grown(tmp_path, stand_ins, monkey
   epochs = of_epochs(tmp_path)
   assert [line['eigenvalue'] for line in epochs] == [1, 2, 3, 4]
   assert facts['genotype_of_epoch'] == 2
+  assert facts['search_steps'] == 16
   weights = {kind: np.array(table) for kind, table in epochs[1]['weights'].items()}
   assert genotype == SPACE.decode(weights)
   # The same again, and the workdir given as a genotype, know that it has ended.
-  assert search.run(config, make_dataset(), tmp_path)[0] == genotype
+  again, facts = search.run(config, make_dataset(), tmp_path)
+  assert (again, facts['search_steps']) == (genotype, 16)
   assert of_epochs(tmp_path) == epochs
+
+
+def test_an_earlier_epoch_is_decoded_to_the_last_digit(tmp_path, stand_ins, monkeypatch):
+  """Mixing weights that differ by some ten-millionths."""
+  arch = jax.tree.map(lambda table: 1e-4 * table, tiny.state_of(SPACE).arch)
+
+  def step(key, state, train, val, *, net, tx, hp):
+    return state.replace(step=state.step + 1), {'noise': jax.random.uniform(key)}
+
+  METHODS['darts'].init, METHODS['darts'].step = lambda key, net, hp: arch, step
+  monkeypatch.setattr(watch, '_make_sharpness', sharper_and_sharper)
+  config = make_config(epochs=6)
+  config.method.eigenvalue.update(dict(every=1, window=2, back=1, factor=1.3, first=2))
+  genotype, facts = search.run(config, make_dataset(), tmp_path)
+  assert facts['genotype_of_epoch'] == 2
+  exact = darts.weights(arch, net=tiny.net(), hp=None)
+  assert genotype == SPACE.decode(exact)
+  assert genotype != SPACE.decode({kind: table.round(5) for kind, table in exact.items()})
+  told = of_epochs(tmp_path)[1]['weights']
+  for kind, table in exact.items():
+    np.testing.assert_array_equal(np.float32(told[kind]), table)
+
+
+@pytest.mark.parametrize('number', [np.nan, np.inf])
+def test_an_eigenvalue_that_is_not_finite_ends_the_run(tmp_path, stand_ins, monkeypatch, number):
+  """After the second of three epochs of four steps; the state of the first is saved."""
+
+  def sharpness(key, state, batch):
+    return parallel.mean(jnp.where(state.step == 8, number, 1.0))
+
+  monkeypatch.setattr(watch, '_make_sharpness', lambda *_: sharpness)
+  config = make_config(epochs=3)
+  config.method.eigenvalue.every, config.checkpoint.every = 1, 0
+  with pytest.raises(ValueError, match=f'search: eigenvalue is {number} after step 8, ') as caught:
+    search.run(config, make_dataset(), tmp_path)
+  assert f'last good checkpoint: {tmp_path}/checkpoints/search/4.' in str(caught.value)
+  assert [line['epoch'] for line in of_epochs(tmp_path)] == [1]
 
 
 def test_the_eigenvalue_is_that_of_the_whole_batch_with_the_decay():
@@ -264,18 +302,6 @@ def test_learning_rate_of_each_epoch_is_told(tmp_path, stand_ins):
   np.testing.assert_allclose(rates, [0.025, 0.013], rtol=1e-6)
 
 
-def state_of(space, **logits):
-  """A state whose alphas are `logits` (operation -> value) on every edge, else about 0."""
-  rng = np.random.default_rng(0)
-  arch = {}
-  for kind in space.kinds:
-    table = 0.01 * rng.normal(size=(len(space.edges), len(space.ops)))
-    for op, value in logits.items():
-      table[:, space.ops.index(op)] += value
-    arch[kind] = np.float32(table)
-  return SearchState(np.int32(0), {}, {}, arch, (), ())
-
-
 @pytest.fixture
 def log():
   """What absl logs."""
@@ -297,7 +323,7 @@ def log():
 )
 def test_collapse_is_told_and_health_is_not(log, logits, mass, skips, message):
   space = SPACES['darts']
-  state = state_of(space, **logits)
+  state = tiny.state_of(space, **logits)
   weights = darts.weights(state.arch, net=tiny.net(), hp=None)
   genotype = space.decode(weights)
   values = watch.collapse(space, weights, genotype)
@@ -312,69 +338,8 @@ def test_collapse_is_told_and_health_is_not(log, logits, mass, skips, message):
 def test_a_collapsing_search_warns_once_an_epoch(tmp_path, stand_ins, log, monkeypatch):
   monkeypatch.setattr(METHODS['darts'], 'init', lambda key, net, hp: arch)
   for collapsed in (False, True):
-    arch = state_of(SPACE, **({'skip_connect': 5} if collapsed else {'dil_conv_3x3': 5})).arch
+    arch = tiny.state_of(SPACE, **({'skip_connect': 5} if collapsed else {'dil_conv_3x3': 5})).arch
     search.run(make_config(), make_dataset(), tmp_path / str(collapsed))
     assert log.getvalue().count('4 skip connections of 4 operations') == (2 if collapsed else 0)
     skips = [line['normal_skips'] for line in of_epochs(tmp_path / str(collapsed))]
     assert skips == ([4, 4] if collapsed else [0, 0])
-
-
-def leave_search(folder, steps=(8,), **logits):
-  """A workdir as a search of the real supernet leaves it, of 5 classes and 3 channels."""
-  config = make_config()
-  config.data.path = 'gone.npz'
-  net = search.make_net(config, 5, 3)
-  tx = search.make_optimizers(config, 1)
-  like = jax.eval_shape(lambda: search.init_state(jax.random.key(0), config, net, darts, tx))
-  zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-  manager = checkpoint.open(folder, 'search', 9)
-  for step in steps:
-    last = step == steps[-1]
-    arch = state_of(SPACE, **(logits if last else {'avg_pool_3x3': 1})).arch
-    checkpoint.save(manager, step, parallel.replicate(zeros.replace(arch=arch)))
-  checkpoint.close(manager)
-  (folder / 'config.json').write_text(config_lib.to_json(config))
-
-
-def contents(folder):
-  return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
-
-
-def operations(genotype):
-  return {op for op, _ in genotype.normal + genotype.reduce}
-
-
-def test_genotype_is_read_from_the_newest_checkpoint_alone(tmp_path):
-  # Data and genotype.json of that run are gone, and a search may be saving there right now.
-  leave_search(tmp_path, steps=(4, 8), dil_conv_3x3=1)
-  half = tmp_path / 'checkpoints' / 'search' / '12.orbax-checkpoint-tmp'
-  half.mkdir()
-  (half / 'part').write_text('x')
-  before = contents(tmp_path)
-  genotype = given_genotype.load_genotype(str(tmp_path))
-  assert operations(genotype) == {'dil_conv_3x3'}
-  assert contents(tmp_path) == before
-
-
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')  # Orbax's threads
-def test_an_unreadable_checkpoint_is_passed_over_and_left(tmp_path):
-  leave_search(tmp_path, steps=(4, 8), dil_conv_3x3=1)
-  for path in (tmp_path / 'checkpoints' / 'search' / '8').rglob('manifest.ocdbt'):
-    path.unlink()
-  before = contents(tmp_path)
-  assert operations(given_genotype.load_genotype(str(tmp_path))) == {'avg_pool_3x3'}
-  assert contents(tmp_path) == before
-
-
-def test_a_checkpoint_of_something_else_is_refused(tmp_path):
-  leave_search(tmp_path)
-  config = json.loads((tmp_path / 'config.json').read_text())
-  config['search']['channels'] = 4
-  (tmp_path / 'config.json').write_text(json.dumps(config))
-  with pytest.raises(ValueError, match='holds another kind of state'):
-    given_genotype.load_genotype(str(tmp_path))
-  manager = checkpoint.open(tmp_path, 'search', 9)
-  checkpoint.save(manager, 9, parallel.replicate({'w': jnp.zeros(3)}))
-  checkpoint.close(manager)
-  with pytest.raises(ValueError, match='is none of a supernet'):
-    given_genotype.load_genotype(str(tmp_path))

@@ -6,6 +6,7 @@ import numpy as np
 
 from unrealnas_jax import supernet
 from unrealnas_jax.spaces import darts
+from unrealnas_jax.state import SearchState
 
 # Two nodes, and one operation of each way to be computed: a pool, the identity, a convolution.
 # The first cell reduces, so that the second meets states of two sizes.
@@ -37,6 +38,18 @@ def mixing(space, seed=0):
   """Mixing weights {kind: [E, O]} that differ everywhere, each row summing to 1."""
   shape = len(space.edges), len(space.ops)
   return {kind: jax.nn.softmax(noise(*shape, seed=seed + n)) for n, kind in enumerate(space.kinds)}
+
+
+def state_of(space, **logits):
+  """A state whose alphas are `logits` (operation -> value) on every edge, else about 0."""
+  rng = np.random.default_rng(0)
+  arch = {}
+  for kind in space.kinds:
+    table = 0.01 * rng.normal(size=(len(space.edges), len(space.ops)))
+    for op, value in logits.items():
+      table[:, space.ops.index(op)] += value
+    arch[kind] = np.float32(table)
+  return SearchState(np.int32(0), {}, {}, arch, (), ())
 
 
 def assert_trees_close(found, expected, tolerance=1e-5):

@@ -11,12 +11,10 @@ import subprocess
 import numpy as np
 import programs as started
 import pytest
-from chexpert_films import FEATURES, NAMES, record
+from chexpert_films import write_films
 from programs import CONFIG, SEARCH_ONLY, last_state, lines, result
-from tfds_writer import write
 
 from unrealnas_jax import genotype, given_genotype
-from unrealnas_jax.data import chexpert
 from unrealnas_jax.rules import flatten
 
 # The program with SIGKILL after it has written a line of metrics, once a checkpoint is on disk:
@@ -98,7 +96,6 @@ def programs(tmp_path_factory, compiled):
   for source in ('real', 'random_labels'):
     name = f'--config.source.name={source}'
     programs.start(source, lambda workdir, name=name: run(workdir, name, SEARCH_ONLY))
-  programs.start('chexpert', run_chexpert(programs))
   programs.start('generated', programs.run_generator_and_search)
   yield programs
   programs.pool.shutdown(cancel_futures=True)
@@ -192,49 +189,6 @@ def test_search_on_images_of_an_npz(programs, source):
   assert all(np.isfinite(value).all() for line in numbers(found) for value in line.values())
   genotype.load(str(workdir / 'genotype.json'))
   assert result(workdir).keys() == {'genotype', 'scale', 'search_steps', 'selection'}
-
-
-def write_films(folder):
-  """The flags that name a few films in TFDS's format, which are written to a folder."""
-  rng = np.random.default_rng(0)
-  splits = {
-    split: [record(number, [str(name) for name in rng.choice(NAMES, 14)]) for number in range(size)]
-    for split, size in (('train', 40), ('validation', 20))
-  }
-  write(folder, splits, FEATURES, ('image', 'label'))
-  flags = ('data.path=tfds:tiny', f'data.tfds_dir={folder}', 'data.size=8', 'source.classes=14')
-  return [f'--config.{flag}' for flag in flags]
-
-
-def run_chexpert(programs):
-  """Search on noise and retraining by the config of CheXpert."""
-  flags = [
-    # What else the paper scale and ImageNet have.
-    *('data.crop=0.9', 'data.random_crop=0.5', 'data.jitter=0.2'),
-    *('search.stem=imagenet', 'retrain.stem=imagenet', 'retrain.auxiliary=0.0'),
-    *('retrain.lr_schedule=linear', 'retrain.lr_warmup=1'),
-  ]
-  args = [*programs.films, *(f'--config.{flag}' for flag in flags)]
-  return lambda workdir: programs.run(workdir, *args, config=f'{CONFIG}:laptop,chexpert')
-
-
-def test_chexpert_by_its_config(programs):
-  workdir = programs.workdir('chexpert')
-  found = result(workdir)
-  assert (found['dataset'], found['test_images']) == ('tiny/1.2.0', 20)
-  areas = found['test_auc_per_label']
-  assert areas.keys() == {*chexpert.OBSERVATIONS}
-  scored = [areas[name] for name in chexpert.COMPETITION]
-  np.testing.assert_allclose(found['test_auc'], np.mean(scored))
-  steps = [line for line in lines(workdir) if 'epoch' not in line]
-  # A search of few steps knows nothing yet, and fair bits cost about log 2 each.
-  np.testing.assert_allclose(steps[0]['train_loss'], np.log(2), atol=0.2)
-  # 32 images have 14 fair bits each; a batch has 8 images.
-  evaluated = [x['eval_accuracy'] * 32 * 14 for x in lines(workdir) if 'eval_accuracy' in x]
-  np.testing.assert_allclose(evaluated, np.round(evaluated), rtol=1e-12)
-  # In retraining uncertain observations, about a quarter, are not known.
-  right = [line['train_accuracy'] * 16 * 14 for line in steps if line['phase'] == 'retrain']
-  assert np.abs(right - np.round(right)).max() > 0.01
 
 
 def test_search_on_images_of_a_trained_generator(programs):

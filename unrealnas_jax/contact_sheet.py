@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from unrealnas_jax import data, samples, search
+from unrealnas_jax import data, keys, samples
 from unrealnas_jax import main as command_line
 from unrealnas_jax.config import validate
 from unrealnas_jax.data import pretext
@@ -117,7 +117,7 @@ def seconds_per_image(config, source, calls=9):
 
 
 def _key(config):
-  return search.data_key(jax.random.key(config.seed))
+  return keys.of_data(jax.random.key(config.seed))
 
 
 def to_bytes(image):

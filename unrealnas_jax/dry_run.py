@@ -88,24 +88,32 @@ def _phase(hp, key, plan, size):
   steps = f'{plan.steps:,} steps of {hp.batch} images, {plan.epoch_steps:,} an epoch'
   lines = [('size', size)]
   if plan.steps:
-    lines += _costs(plan, timing.measure(plan, timing.first_arguments(key, plan), CALLS))
+    arguments = timing.first_arguments(key, plan)
+    lines += _costs(plan, timing.measure(plan, arguments, CALLS), _batch_bytes(*arguments))
   return '\n'.join([f'{plan.phase}: {steps}', *(f'  {name:12} {text}' for name, text in lines)])
 
 
-def _costs(plan, timed):
+def _batch_bytes(key, state, *batches):
+  """Bytes on one device of the batches of a call."""
+  del key, state
+  return sum(x.nbytes for x in jax.tree.leaves(batches)) // jax.local_device_count()
+
+
+def _costs(plan, timed, batch_bytes):
   start = timed.trace_seconds + timed.compile_seconds + timed.first_step_seconds
   training = timed.step_seconds * plan.steps
-  yield 'memory', _memory(timed.memory)
+  yield 'memory', _memory(timed.memory, batch_bytes)
   yield 'start', f'{_time(start)}: tracing, compilation and the first step'
   yield 'step', f'{timed.step_seconds:.3g} s, the median of {CALLS} calls'
   yield 'in all', f'{_time(start + training)} without what is tested between and after the steps'
 
 
-def _memory(analysis):
+def _memory(analysis, batch_bytes):
+  """What a call takes by XLA's analysis, and the batches of the next, which are there already."""
   if analysis is None:
     return 'not told by XLA for this device'
   kept = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-  kept = (kept - analysis.alias_size_in_bytes) / 2**20
+  kept = (kept - analysis.alias_size_in_bytes + batch_bytes) / 2**20
   within = analysis.temp_size_in_bytes / 2**20
   parts = f'{kept:,.0f} of state and batches, {within:,.0f} within a step'
   return f'{kept + within:,.0f} MiB a device by the analysis of XLA: {parts}'

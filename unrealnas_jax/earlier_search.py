@@ -6,7 +6,7 @@ import jax
 from absl import logging
 from etils import epath
 
-from unrealnas_jax import checkpoint, limits, perturbation, search, stages
+from unrealnas_jax import checkpoint, decoding, keys, limits, perturbation, search, stages
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.methods import METHODS
 
@@ -30,9 +30,9 @@ def genotype_of(workdir, config):
     if restored is None:
       break
     found, step, state = restored
-    weights[number] = search.last_weights(found, state, stage, workdir)
+    weights[number] = decoding.last_weights(found, state, stage, workdir)
     logging.info('The genotype is that of step %d of the %s in %s', step, phase, workdir)
-    genotype, _ = search.decode(found, state, stage, workdir)
+    genotype, _ = decoding.decode(found, state, stage, workdir)
   if genotype is None:
     raise ValueError(f'genotype={str(workdir)!r} holds no checkpoint of a search')
   return genotype
@@ -60,7 +60,7 @@ def _restore_stage(workdir, config, number, phase, weights):
     nonlocal net
     net = search.make_net(config, classifier.shape[0], stem.shape[2], weights)
     tx = search.make_optimizers(config, epoch_steps=1)
-    of_stage = search.stage_key(key, number)
+    of_stage = keys.of_stage(key, number)
     init = functools.partial(search.init_state, of_stage, config, net, method, tx)
     if phase == 'selection':
       return jax.eval_shape(lambda: perturbation.begin(init(), net.space, tx))

@@ -24,20 +24,31 @@ class Optimizers(NamedTuple):
   unrolled: optax.GradientTransformation | None = None
 
 
+def turn_at(step, steps, turns):
+  """(number, first step, length) of the turn that a step lies in, if `turns` share all `steps`.
+
+  All are equally long, at least one step; what is left over belongs to the last one.
+  """
+  length = max(steps // turns, 1)
+  number = jnp.minimum(step // length, turns - 1)
+  return number, number * length, length
+
+
 def learning_rate(hp, epoch_steps, turns=1):
   """step -> learning rate: it falls from lr to lr_end by a schedule, changing once an epoch.
 
   In each of the first lr_warmup epochs e it is only a part of that, (e + 1) / lr_warmup.
-  hp: config.search or config.retrain; turns: into how many equal parts the steps are divided, each
-  of which begins anew. What is left over belongs to the last one, which stays where it ended.
+  hp: config.search or config.retrain; turns: how many share the steps (`turn_at`), each of which
+  begins anew; what is left over in the end stays where the last one ended.
   """
   schedule, steps = SCHEDULES[hp.lr_schedule], hp.epochs * epoch_steps
-  turn = max(steps // turns, 1)
-  epochs = hp.epochs if turns == 1 else turn / epoch_steps
+  _, _, length = turn_at(0, steps, turns)
+  epochs = hp.epochs if turns == 1 else length / epoch_steps
 
   def rate(step):
     if turns > 1:
-      step = jnp.minimum(step - turn * jnp.minimum(step // turn, turns - 1), turn - 1)
+      _, first, _ = turn_at(step, steps, turns)
+      step = jnp.minimum(step - first, length - 1)
     epoch = step // epoch_steps
     part = jnp.minimum((epoch + 1) / hp.lr_warmup, 1) if hp.lr_warmup else 1
     return part * schedule(hp.lr, hp.lr_end, epoch, epochs)

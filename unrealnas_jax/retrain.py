@@ -10,7 +10,7 @@ import optax
 from absl import logging
 from jax import lax
 
-from unrealnas_jax import cost, loop, microbatch, objective, ops, optimizers, parallel
+from unrealnas_jax import cost, keys, loop, microbatch, objective, ops, optimizers, parallel
 from unrealnas_jax import network as networks
 from unrealnas_jax.data import augment, batches, real
 from unrealnas_jax.state import RetrainState
@@ -30,7 +30,7 @@ def prepare(config, genotype, source, phase='retrain'):
   indices = np.arange(source.examples)
   epoch_steps = batches.steps_per_epoch(indices, hp.batch, 'retrain.batch')
   tx = optimizers.sgd(hp, epoch_steps)
-  key = jax.random.fold_in(jax.random.key(config.seed), 4)
+  key = keys.of_retraining(jax.random.key(config.seed))
   plan = loop.Plan(
     phase=phase,
     steps=hp.epochs * epoch_steps,

@@ -6,14 +6,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import logging
 from etils import epath
 from jax import lax
 
 from unrealnas_jax import (
   data,
+  decoding,
   eigenvalue,
+  keys,
   limits,
   loop,
   metrics,
@@ -33,7 +34,6 @@ from unrealnas_jax.methods import METHODS, alphas, turns
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
-UNLIMITED_SKIPS = 8  # config.method.max_skips that limits nothing
 STAGE = 10**6  # more epochs than a stage has; what is drawn in an epoch is drawn in one stage alone
 
 
@@ -65,21 +65,21 @@ def run(config, dataset, workdir):
   for number, stage in enumerate(stages.configs(config)):
     search = prepare(stage, dataset, number, stages.phases(config)[number], weights)
     if number == 0:
-      samples.write(workdir, data_key(search.key), search.source)
+      samples.write(workdir, keys.of_data(search.key), search.source)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
-    weights = last_weights(search, state, stage, workdir)
-    seconds, steps = seconds + spent, steps + search.plan.steps
+    weights = decoding.last_weights(search, state, stage, workdir)
+    seconds, steps = seconds + spent, steps + int(state.step)  # fewer than planned where it ends
   facts = {}
   if stage.method.selection == 'perturbation':
     search = prepare_selection(search, lambda: state, stage, dataset)
     state, spent = loop.run(search.plan, search.key, stage, workdir)
     facts = {'selection_seconds': spent, 'selection_steps': search.plan.steps}
-  genotype, chosen = decode(search, state, stage, workdir)
+  genotype, chosen = decoding.decode(search, state, stage, workdir)
   if parallel.is_primary():
     metrics.write_json(epath.Path(workdir) / 'genotype.json', genotypes.to_fields(genotype))
   logging.info('Found %s', genotypes.to_text(genotype))
   facts |= _facts(stage, search, genotype, dataset, seconds, steps)
-  return genotype, facts | chosen | _ladder(search.net.space, weights, stage)
+  return genotype, facts | chosen | decoding.ladder(search.net.space, weights, stage)
 
 
 def run_together(configs, dataset, workdir):
@@ -87,17 +87,17 @@ def run_together(configs, dataset, workdir):
 
   Of what `run` writes all but genotype.json. Seconds are a search's share of those of all together.
   """
-  keys, plan, searches = prepare_together(configs, dataset)
-  samples.write(workdir, data_key(searches[0].key), searches[0].source)
-  states, seconds = loop.run(plan, keys, configs[0], workdir)
+  stacked, plan, searches = prepare_together(configs, dataset)
+  samples.write(workdir, keys.of_data(searches[0].key), searches[0].source)
+  states, seconds = loop.run(plan, stacked, configs[0], workdir)
   found = []
   for number, (search, config) in enumerate(zip(searches, configs, strict=True)):
     state, share = seeds.row(states, number), seconds / len(configs)
-    genotype, _ = decode(search, state, config, workdir)
+    genotype, _ = decoding.decode(search, state, config, workdir)
     logging.info('Found with seed %d: %s', config.seed, genotypes.to_text(genotype))
     weights = search.method.weights(state.arch, net=search.net, hp=config.method)
     facts = _facts(config, search, genotype, dataset, share, plan.steps)
-    found.append((genotype, facts | _ladder(search.net.space, weights, config)))
+    found.append((genotype, facts | decoding.ladder(search.net.space, weights, config)))
   return found
 
 
@@ -111,9 +111,9 @@ def _facts(config, search, genotype, dataset, seconds, steps):
 def prepare_together(configs, dataset):
   """(keys [N], Plan of one program, the N Searches) of configs that differ in their seed alone."""
   searches = [prepare(config, dataset) for config in configs]
-  keys = jnp.stack([search.key for search in searches])
+  stacked = jnp.stack([search.key for search in searches])
   plan = seeds.together([search.plan for search in searches], searches[0].step)
-  return keys, plan, searches
+  return stacked, plan, searches
 
 
 def prepare(config, dataset, number=0, phase='search', weights=None, plain=False):
@@ -129,7 +129,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
   halves = data.make_halves(config, source.examples, dataset)
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
   tx, key = make_optimizers(config, epoch_steps), jax.random.key(config.seed)
-  of_stage = stage_key(key, number)
+  of_stage = keys.of_stage(key, number)
   step = make_step(config, source, net, method, tx, number)
   plan = loop.Plan(
     phase=phase,
@@ -141,7 +141,8 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     batches=functools.partial(_batches, config, source, halves, number * STAGE * epoch_steps),
     learning_rate=optimizers.learning_rate(hp, epoch_steps, turns(config.method)),
     end_of_epoch=watch.end_of_epoch(
-      config, (_params_key(of_stage), data_key(key)), source, net, method, halves[1], epoch_steps
+      *(config, (keys.of_params(of_stage), keys.of_data(key)), source, net, method),
+      *(halves[1], epoch_steps),
     ),
     enough=lambda epochs: eigenvalue.turning_point(epochs, config) is not None,
   )
@@ -161,7 +162,7 @@ def prepare_selection(search, last_state, config, dataset):
   method = perturbation.of(search.method)
   epoch_steps, offset = search.plan.epoch_steps, search.plan.steps
   tx = make_optimizers(config, epoch_steps)._replace(steps=offset)
-  key = stage_key(search.key, search.number)
+  key = keys.of_stage(search.key, search.number)
   step = make_step(config, source, net, method, tx, search.number)
   plan = search.plan._replace(
     phase='selection',
@@ -171,56 +172,15 @@ def prepare_selection(search, last_state, config, dataset):
     batches=lambda steps: search.plan.batches(range(steps.start + offset, steps.stop + offset)),
     learning_rate=optimizers.learning_rate(config.search, epoch_steps),
     end_of_epoch=watch.end_of_epoch(
-      config, (_params_key(key), data_key(search.key)), source, net, method, halves[1], epoch_steps
+      *(config, (keys.of_params(key), keys.of_data(search.key)), source, net, method),
+      *(halves[1], epoch_steps),
     ),
     enough=loop.never,
     before_epoch=perturbation.before_epoch(
-      config, (jax.random.fold_in(key, 5), data_key(search.key)), source, net, method, halves[1]
+      config, (keys.of_decisions(key), keys.of_data(search.key)), source, net, method, halves[1]
     ),
   )
   return search._replace(plan=plan, net=net, method=method, phase=plan.phase, step=step)
-
-
-def stage_key(key, number):
-  """The key of a stage of the run with this key: for all but the data, which stages share."""
-  return jax.random.fold_in(key, number) if number else key
-
-
-def decode(search, state, config, workdir):
-  """(the genotype of a state, facts of the epoch it was taken of if that is an earlier one)"""
-  turned = _turned(search, state, config, workdir)
-  if turned is None:
-    key = _params_key(stage_key(search.key, search.number))
-    return search.method.decode(key, state, net=search.net, hp=config.method), {}
-  logging.info('The eigenvalue has grown; the architecture is that of epoch %d.', turned['epoch'])
-  genotype = alphas.decode(search.net.space, _tables(turned), config.method)
-  return genotype, {'genotype_of_epoch': turned['epoch']}
-
-
-def last_weights(search, state, config, workdir):
-  """The mixing weights {kind: [E, O]} that a stage ends with; of the epoch that `decode` takes."""
-  turned = _turned(search, state, config, workdir)
-  if turned is None:
-    return search.method.weights(state.arch, net=search.net, hp=config.method)
-  return _tables(turned)
-
-
-def _turned(search, state, config, workdir):
-  return eigenvalue.turning_point(metrics.epochs(workdir, search.phase, int(state.step)), config)
-
-
-def _tables(epoch):
-  return {kind: np.array(table) for kind, table in epoch['weights'].items()}
-
-
-def _ladder(space, weights, config):
-  """For result.json the genotypes that a limit on identities has passed, if there is one."""
-  otherwise = config.method.selection != 'alphas' or limits.of(config)
-  if config.method.max_skips == UNLIMITED_SKIPS or otherwise:
-    return {}
-  ladder = alphas.skip_ladder(space, weights)
-  texts = {len(space.skips(genotype)): genotypes.to_text(genotype) for genotype in ladder}
-  return {'max_skips': config.method.max_skips, 'genotype_by_skips': texts}
 
 
 def make_net(config, classes, image_channels, weights=None, plain=False, sparse=False):
@@ -266,8 +226,8 @@ def make_optimizers(config, epoch_steps):
 
 def init_state(key, config, net, method, tx):
   """The state before the first step."""
-  params, batch_stats = net.init(_params_key(key))
-  arch = method.init(jax.random.fold_in(key, 1), net=net, hp=config.method)
+  params, batch_stats = net.init(keys.of_params(key))
+  arch = method.init(keys.of_arch(key), net=net, hp=config.method)
   return SearchState(
     step=jnp.zeros((), jnp.int32),
     params=params,
@@ -278,20 +238,11 @@ def init_state(key, config, net, method, tx):
   )
 
 
-def _params_key(key):
-  return jax.random.fold_in(key, 0)
-
-
-def data_key(key):
-  """What a source draws images and labels from, in a run with this key."""
-  return jax.random.fold_in(key, 3)
-
-
 def make_step(config, source, net, method, tx, stage):
   """(key, state, train, val) -> (state, metrics [S]) for one device's batches [S, B, ...]."""
 
   def one_step(key, state, two):
-    step_key = jax.random.fold_in(jax.random.fold_in(stage_key(key, stage), 2), state.step)
+    step_key = keys.of_step(keys.of_stage(key, stage), state.step)
     halves = []
     for number, batch in enumerate(two):
       change = functools.partial(
@@ -299,7 +250,7 @@ def make_step(config, source, net, method, tx, stage):
         **config.search.augment,
         pad_value=source.pad_value,
       )
-      halves.append(show(source, data_key(key), batch, change))
+      halves.append(show(source, keys.of_data(key), batch, change))
     method_key = jax.random.fold_in(step_key, 2)
     return method.step(method_key, state, *halves, net=net, tx=tx, hp=config.method)
 

@@ -13,7 +13,6 @@ from unrealnas_jax.methods import unrolled
 
 MOST_SKIPS = 0.5  # of a normal cell's operations; DARTS cells with more train poorly
 MOST_NONE = 0.5  # of the mixing weights
-WEIGHT_DIGITS = 5  # decimals of the mixing weights in metrics.jsonl
 
 
 def end_of_epoch(config, keys, source, net, method, arch_half, epoch_steps):
@@ -41,7 +40,8 @@ def end_of_epoch(config, keys, source, net, method, arch_half, epoch_steps):
     values = {
       'eval_accuracy': right / known,
       **collapse(net.space, weights, genotype),
-      'weights': jax.tree.map(_rounded, weights),
+      # To the last digit: an ended search may come back to them.
+      'weights': jax.tree.map(np.asarray, weights),
     }
     if every and int(state.step) % every == 0:
       values['eigenvalue'] = sharpness(data_key, state, next(arch_batches(hp.batch)))
@@ -49,10 +49,6 @@ def end_of_epoch(config, keys, source, net, method, arch_half, epoch_steps):
     return values
 
   return watch
-
-
-def _rounded(x):
-  return np.asarray(x).round(WEIGHT_DIGITS)
 
 
 def _make_eval(config, source, net, method):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from unrealnas_jax import optimizers
 from unrealnas_jax.methods import bilevel, paths
 
 SPARSE = True
@@ -44,16 +45,15 @@ def weights(arch, *, net, hp):
 
 def step(key, state, train, val, *, net, tx, hp):
   """Trains the cell whose turn it is; near the end of its turn it is measured."""
-  turn = max(tx.steps // hp.random.cells, 1)
-  number = jnp.minimum(state.step // turn, hp.random.cells - 1)
-  begins = (state.step == number * turn) & (state.step > 0)
+  number, first, length = optimizers.turn_at(state.step, tx.steps, hp.random.cells)
+  begins = (state.step == first) & (state.step > 0)
   state = lax.cond(begins, lambda state: _restart(key, state, net, tx), lambda state: state, state)
   path = _cell(state.arch['cells'], number)
   state, on_train = bilevel.weight_step(state, train, net=net, tx=tx, weights=path)
   on_val = bilevel.measure(state, val, net=net, weights=path)
   metrics = on_train | on_val
   values = {'val_accuracy': metrics['val_accuracy'], 'train_loss': -metrics['train_loss']}
-  counts = (state.step >= (number + 1) * turn - max(turn // MEASURED, 1)).astype(jnp.float32)
+  counts = (state.step >= first + length - max(length // MEASURED, 1)).astype(jnp.float32)
   arch = {
     **state.arch,
     'path': path,
