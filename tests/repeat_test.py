@@ -1,5 +1,7 @@
 """Cells as the turns of loops against the same cells written out."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -96,3 +98,17 @@ def test_the_text_to_compile_does_not_grow_with_the_cells_of_a_row(monkeypatch):
     arguments = params, stats, tiny.mixing(space), tiny.noise(2, 8, 8, 3), jnp.arange(2)
     sizes.append(jax.jit(net.loss).lower(*arguments).as_text().count('stablehlo.dot_general'))
   assert sizes[0] == sizes[1]
+
+
+def test_cells_of_one_shape_that_are_written_out_are_traced_once():
+  """Cells there and back: one that is alone, and two of another shape that are one function."""
+  net = tiny.net(space=tiny.TINY._replace(kind_of=kind_of), cells=3)
+  variables, examples = tiny.variables(net), (tiny.noise(2, 8, 8, 3), jnp.arange(2))
+
+  def loss(params, weights):
+    return net.loss(params, variables[1], weights, *examples)[0]
+
+  arguments = variables[0], tiny.mixing(net.space)
+  text = jax.jit(jax.grad(loss, (0, 1))).lower(*arguments).as_text()
+  calls = re.findall(r'call @(_walk\w*)\(', text)
+  assert (len(calls), len(set(calls))) == (6, 4), calls
