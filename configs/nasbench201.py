@@ -8,7 +8,7 @@ method's own, but for Nesterov's momentum, which GDAS and RLNAS train with there
   python -m unrealnas_jax.main --config=configs/nasbench201.py:gdas,paper ...
 
 After the colon: a method of unrealnas_jax.methods.METHODS, then the scale unless it is auto.
-Time (laptop): 2 to 5 minutes on 2 cores of an AMD EPYC. Time (paper): not run yet.
+Time (laptop): 2 to 12 minutes on 2 cores of an AMD EPYC. Time (paper): not run yet.
 """
 
 from configs import noise, pdarts

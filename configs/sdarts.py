@@ -9,7 +9,7 @@ Paper: SDARTS (Chen, Hsieh 2020), its settings for CIFAR-10, which are those of 
 
 The perturbation is random (SDARTS-RS) or adversarial (SDARTS-ADV), which needs seven more gradients
 a step.
-Time (paper): not run yet.
+Time (laptop): 7 minutes on 2 cores of an AMD EPYC beside other work. Time (paper): not run yet.
 """
 
 from configs import noise
