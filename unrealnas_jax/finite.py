@@ -3,19 +3,17 @@
 import jax
 import numpy as np
 
-WATCHED = 'loss', 'eigenvalue'  # how the names of numbers end that must be finite
 
+def wrong_loss(values):
+  """(name, position, number) of the first loss that is not finite; None if all are.
 
-def wrong_number(values):
-  """(name, position, number) of the first loss or eigenvalue that is not finite; None if all are.
-
-  values: name -> [S], or [] of which the position is 0; other names than WATCHED are passed over.
+  values: name -> [S], of which those whose name ends with 'loss' are looked at.
   """
-  watched = {name: np.atleast_1d(x) for name, x in values.items() if name.endswith(WATCHED)}
+  losses = {name: np.asarray(value) for name, value in values.items() if name.endswith('loss')}
   wrong = [
-    (position, name, numbers[position])
-    for name, numbers in watched.items()
-    for position in np.flatnonzero(~np.isfinite(numbers))[:1]
+    (position, name, value[position])
+    for name, value in losses.items()
+    for position in np.flatnonzero(~np.isfinite(value))[:1]
   ]
   if not wrong:
     return None

@@ -61,8 +61,7 @@ def run(plan, key, config, workdir):
   Metrics go out at multiples of config.log_every, the lines of a step before its checkpoint.
   Checkpoints are saved at the first call that reaches a multiple of config.checkpoint.every, and
   when the run is asked to stop. Raises KeyboardInterrupt: it was, and its state is saved;
-  ValueError: a loss, an eigenvalue or the state is not finite, and the last state saved is one
-  before.
+  ValueError: a loss or the state is not finite, and the last state saved is one before.
   """
   assert plan.epoch_steps % plan.per_call == 0, (plan.epoch_steps, plan.per_call)
   started = time.monotonic()
@@ -98,9 +97,7 @@ def run(plan, key, config, workdir):
       for step in lines:
         metrics.write(writer, step, {name: x[step - first - 1] for name, x in values.items()})
       if ends_epoch:
-        said = _epoch(plan, done, state)
-        _check(plan, manager, done - 1, said, None)
-        epochs.append(metrics.plain(said))
+        epochs.append(metrics.plain(_epoch(plan, done, state)))
         metrics.write(writer, done, epochs[-1])
       enough = ends_epoch and plan.enough(epochs)
       if saving or enough:
@@ -144,15 +141,15 @@ def _epoch(plan, done, state):
 
 
 def _check(plan, manager, first, values, state):
-  """Raises ValueError where a number that is watched, or the state after it, is not finite.
+  """Raises ValueError where a loss of a call, or the state after it, is not finite.
 
-  first: steps done before those of `values`; state: None if it is not to be looked at
+  first: steps done before the call; state: None if it is not to be looked at
   """
-  wrong, array = finite.wrong_number(values), finite.wrong_array(state)
-  if not wrong and not array:
+  loss, array = finite.wrong_loss(values), finite.wrong_array(state)
+  if not loss and not array:
     return
-  if wrong:
-    name, position, number = wrong
+  if loss:
+    name, position, number = loss
     step, found = first + position + 1, f'{name} is {number}'
   else:
     step, found = first + plan.per_call, f'{array} holds NaN or infinity'

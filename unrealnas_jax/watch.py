@@ -104,7 +104,7 @@ def collapse(space, weights, genotype):
 
 
 def warn(values, edges):
-  """Logs a warning for each sign in `collapse`'s values that says so.
+  """Logs a warning for each sign in `collapse`'s values that says so, or an eigenvalue not finite.
 
   edges: operations in a cell of a genotype
   """
@@ -113,6 +113,11 @@ def warn(values, edges):
       'The normal cell has %d skip connections of %d operations: the search is collapsing. Stop '
       'earlier (search.epochs), or use more data or a smaller search.lr.',
       *(values['normal_skips'], edges),
+    )
+  if not np.isfinite(values.get('eigenvalue', 0)):
+    logging.warning(
+      'The eigenvalue of this epoch is %s, so it decides nothing: a smaller search.lr may help.',
+      values['eigenvalue'],
     )
   if values['none_mass'] > MOST_NONE:
     logging.warning(
