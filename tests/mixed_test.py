@@ -180,6 +180,16 @@ def test_gradient_of_the_weights_alone_is_the_same_without_any_kernel_gradient(k
   assert kernel_gradients(compiled(kind, False, (0, 1, 3))) > 0
 
 
+@pytest.mark.parametrize('kind', ['walk', 'reduce'])
+def test_what_was_seen_has_no_gradient(kind):
+  images, *others = arguments(kind)
+
+  def loss(images):
+    return sum(leaf.sum() for leaf in jax.tree.leaves(run(kind, False, images, *others)[1]))
+
+  assert not jax.jit(jax.grad(loss))(images).any()
+
+
 def kernel_gradients(program):
   """Number of instructions that belong to kernel gradients of depthwise convolutions."""
   return program.as_text().count('jit(_kernel_gradient)')

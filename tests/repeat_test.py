@@ -85,7 +85,7 @@ def test_the_gradient_of_a_gradient_can_be_taken_where_rows_are_long(monkeypatch
     loss = lambda w: net.loss(params, stats, w, images, labels, twice=True)[0]  # noqa: E731
     return jax.grad(loss)(weights)
 
-  jax.eval_shape(lambda w: jax.jvp(gradient, (w,), (w,)), weights)
+  jax.jit(lambda w: jax.jvp(gradient, (w,), (w,))).lower(weights)
 
 
 def test_the_text_to_compile_does_not_grow_with_the_cells_of_a_row(monkeypatch):

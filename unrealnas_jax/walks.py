@@ -26,7 +26,7 @@ def walk(form, mode, edges, bank, params, stats, weights, dropout=None, first=0)
   weights: [E, O]; params and stats stacked likewise; dropout: (key, rate) for form.skip_dropout.
   first: number of the first state, those before are left alone and nothing flows out of them; in
     plain form an int.
-  -> (bank, seen), as layers have it
+  -> (bank, seen), as layers have it; in quick form `seen` has no gradient
   """
   arguments = bank, params, stats, weights, dropout, first
   if mode.plain:
@@ -82,7 +82,10 @@ def _learned(params):
 
 
 def _walk_bwd(form, mode, edges, residuals, gradients):
-  return _walk_back(form, mode, edges, residuals, gradients[0])
+  # jit would make `first` a traced number and the loop over states one of unknown length, of which
+  # no jax.jvp can be taken.
+  back = _walk_back.__wrapped__ if mode.twice else _walk_back
+  return back(form, mode, edges, residuals, _as_array(gradients[0]))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -145,7 +148,8 @@ def reduce_inputs(form, mode, inputs, params, stats, weights):
   """Mixed operations of stride 2 on all edges from the inputs of a cell to all its nodes.
 
   inputs: [I, B, H, W, C], weights: [I, N, O], params and stats stacked likewise
-  -> (nodes [N, B, H', W', C], seen), H' = ceil(H / 2); not shuffled, `walk` does that
+  -> (nodes [N, B, H', W', C], seen), H' = ceil(H / 2); not shuffled, `walk` does that. In quick
+  form `seen` has no gradient.
   """
   return (_reduce if mode.plain else _quick_reduce)(form, mode, inputs, params, stats, weights)
 
@@ -181,7 +185,7 @@ def _reduce_fwd(form, mode, *primals):
 
 
 def _reduce_bwd(form, mode, residuals, gradients):
-  mode, dnodes = mode._replace(twice=False, again=True), gradients[0]
+  mode, dnodes = mode._replace(twice=False, again=True), _as_array(gradients[0])
 
   def source(_, variables):
     x, params, stats, weights, learned = variables
@@ -237,6 +241,11 @@ def _shared_weights(edges, weights, states):
 
 def _is_primal(leaf):
   return isinstance(leaf, custom_derivatives.CustomVJPPrimal)
+
+
+def _as_array(gradient):
+  is_zero = isinstance(gradient, custom_derivatives.SymbolicZero)
+  return jnp.zeros(gradient.shape, gradient.dtype) if is_zero else gradient
 
 
 def _values(primals):
