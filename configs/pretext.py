@@ -13,7 +13,8 @@ Paper: UnNAS (Liu et al. 2020, arXiv 2003.12056); the search is first-order DART
   colorisation    which colour each pixel of a grey image had: 313 bins; needs images with colours
 
 Before a task images are mirrored at random, and before rotation also cropped at random after
-padding, as UnNAS has it on CIFAR-10 (prepare.py), where the border is grey and here black.
+padding, as UnNAS has it on CIFAR-10 (prepare.py), where the border is grey and here black. Other
+small images are treated alike; UnNAS has none.
 
 With imagenet at the paper scale the search is that of UnNAS (configs/search_based): two epochs on
 half of the images each for weights and architecture, which rests in the first. Different here: a

@@ -56,10 +56,9 @@ def test_a_step_sends_one_gradient_of_the_weights_one_of_the_architecture_and_st
   assert counted['weights']['bytes'] == size(state.params)
   assert counted['architecture']['bytes'] == size(state.arch)
   assert counted['metrics']['bytes'] < 100
-  # Two moments on each of two ways out, two sums on each of two ways back, and what is not kept
-  # for the way back is measured again.
-  assert (
-    4 * size(state.batch_stats) <= counted['batch_norm']['bytes'] <= 8 * size(state.batch_stats)
-  )
+  # Two moments on each of two ways out, two sums on each of two ways back, where the architecture's
+  # does not go further than the first mixing weights.
+  most = 4 * size(state.batch_stats)
+  assert 0.9 * most <= counted['batch_norm']['bytes'] <= most
   config.search.batch *= 2
   assert communication.count(search.prepare(config, None)) == counted

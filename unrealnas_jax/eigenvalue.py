@@ -35,8 +35,8 @@ def dominant(product, like, key):
 def turning_point(epochs, config):
   """What was written of the epoch that the architecture is taken of; None if the search goes on.
 
-  epochs: of each epoch so far {name: value}, of which measured ones have 'eigenvalue', None where it
-  was not finite. A search that comes to its last epoch is not cut short any more.
+  epochs: of each epoch so far {name: value}; measured ones have 'eigenvalue', None where it was not
+  finite. A search that comes to its last epoch is not cut short any more.
   """
   before_last = epochs[: config.search.epochs - 1]
   measured = [x for x in before_last if x.get('eigenvalue') is not None]
