@@ -7,19 +7,26 @@ import jax
 import platformdirs
 import pytest
 import quick_compile
+from jax.experimental.compilation_cache import compilation_cache
 
 os.environ['XLA_FLAGS'] = quick_compile.FLAGS
 jax.config.update('jax_num_cpu_devices', 4)
-jax.config.update('jax_enable_compilation_cache', False)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 GOLDEN = pathlib.Path(__file__).with_name('golden')
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='session', autouse=True)
 def compiled(tmp_path_factory):
-  """The folder of compiled code that all programs share which the tests start."""
-  return tmp_path_factory.mktemp('compiled')
+  """The folder of compiled code that all tests share, and all programs which they start."""
+  folder = tmp_path_factory.getbasetemp()
+  # With several workers each has a folder of its own in the one that they share.
+  folder = (folder.parent if 'PYTEST_XDIST_WORKER' in os.environ else folder) / 'compiled'
+  folder.mkdir(exist_ok=True)
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+  compilation_cache.reset_cache()  # it may have looked for the folder while tests were collected
+  return folder
 
 
 @pytest.fixture
