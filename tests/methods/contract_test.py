@@ -13,6 +13,7 @@ from configs import default
 from unrealnas_jax import genotype, methods, optimizers
 from unrealnas_jax import search as search_lib
 from unrealnas_jax.parallel import AXIS
+from unrealnas_jax.skeletons import nasbench201
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
@@ -44,6 +45,15 @@ KEYS = {
   ('pdarts', 'darts'): {'skip_dropout': 0.3},
   ('pdarts', 'nasbench201'): {'skip_dropout': 0.3},
 }
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _one_stage():
+  """NAS-Bench-201 with one of its three stages: methods see no difference, and compilers do."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(nasbench201, 'STAGES', 1)
+    yield
+
 
 every_method = pytest.mark.parametrize('name', METHODS)
 every_space = pytest.mark.parametrize('space', NETS)
