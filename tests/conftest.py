@@ -14,6 +14,11 @@ jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 GOLDEN = pathlib.Path(__file__).with_name('golden')
+# Files that take longest, begun first so that no worker is left alone with one of them at the end.
+LONGEST = (
+  *('whole_run_test', 'contract_test', 'processes_test', 'golden_test', 'repeat_test'),
+  *('communication_test', 'kill_and_resume_test', 'colab_test', 'seeds_test', 'plots_test'),
+)
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -44,6 +49,10 @@ def pytest_addoption(parser):
     default=GOLDEN,
     help='folder of npz files computed by the official codes; each is checked by its kind',
   )
+
+
+def pytest_collection_modifyitems(items):
+  items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_generate_tests(metafunc):

@@ -27,12 +27,12 @@ SGD = functools.partial(optimizers.sgd, CONFIG.search, epoch_steps=1000)
 TX = optimizers.Optimizers(SGD(), optimizers.adam(HP), 5, STEPS, unrolled=SGD(clip=False))
 NETS = {
   'darts': {},
-  'nasbench201': {'space': SPACES['nasbench201'], 'cells': 1},
+  'nasbench201': {'space': SPACES['nasbench201'], 'cells': 1, 'channels': 4},
 }
 # What a method's config changes of the supernet; of any other method nothing.
 FORMS = {
-  'drnas': {'channels': 4, 'partial': 2},
-  'pc_darts': {'channels': 4, 'partial': 2},
+  'drnas': {'channels': 8, 'partial': 2},
+  'pc_darts': {'channels': 8, 'partial': 2},
   'pdarts': {'skip_dropout': True},
   'rlnas': {'affine': True},
 }
@@ -48,10 +48,10 @@ KEYS = {
 
 
 @pytest.fixture(scope='module', autouse=True)
-def _one_stage():
-  """NAS-Bench-201 with one of its three stages: methods see no difference, and compilers do."""
+def _two_stages():
+  """NAS-Bench-201 with two of its three stages: methods see no difference, and compilers do."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(nasbench201, 'STAGES', 1)
+    patch.setattr(nasbench201, 'STAGES', 2)
     yield
 
 
