@@ -16,7 +16,7 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 GOLDEN = pathlib.Path(__file__).with_name('golden')
 # Files that take longest, begun first so that no worker is left alone with one of them at the end.
 LONGEST = (
-  *('whole_run_test', 'contract_test', 'processes_test', 'golden_test', 'repeat_test'),
+  *('contract_test', 'whole_run_test', 'processes_test', 'golden_test', 'repeat_test'),
   *('communication_test', 'kill_and_resume_test', 'colab_test', 'seeds_test', 'plots_test'),
 )
 
@@ -52,7 +52,8 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-  items.sort(key=lambda item: item.path.stem not in LONGEST)
+  places = {name: place for place, name in enumerate(LONGEST)}
+  items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 def pytest_generate_tests(metafunc):
