@@ -1,5 +1,6 @@
 """Settings of all tests: four virtual devices, quick compiling, no silent broadcasting of ranks."""
 
+import gc
 import os
 import pathlib
 
@@ -10,6 +11,7 @@ import quick_compile
 from jax.experimental.compilation_cache import compilation_cache
 
 os.environ['XLA_FLAGS'] = quick_compile.FLAGS
+gc.set_threshold(20_000, 20, 50)  # tracing makes millions of objects, of which few are in cycles
 jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 

@@ -17,7 +17,7 @@ from unrealnas_jax.state import SearchState
 
 KEY = jax.random.key(0)
 TX = optimizers.Optimizers(optax.sgd(0.1), optax.sgd(0.5), 10, 50, unrolled=None)
-NET = tiny.net(axis_name=AXIS, cells=1)
+NET = tiny.net(axis_name=AXIS)
 LAST = 49  # a step of the last epoch
 QUARTERS = {'normal': jnp.full((2, 4), 0.25)}
 
