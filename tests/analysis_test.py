@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick_run
-from jax.experimental.compilation_cache import compilation_cache
 
 from unrealnas_jax import analysis, genotype, loop, main, plots, runs
 from unrealnas_jax import config as config_lib
@@ -28,23 +27,6 @@ class Linear(nn.Module):
   def __call__(self, images, *, train, drop_path=0.0, example_keys=None):
     self.variable('batch_stats', 'count', jnp.zeros, ())
     return nn.Dense(self.classes)(images.reshape(len(images), -1)), None
-
-
-@pytest.fixture(autouse=True, scope='module')
-def compiled_once(tmp_path_factory):
-  """All cells stand for the same network here: what was compiled for one serves all."""
-  settings = {
-    'jax_enable_compilation_cache': True,
-    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
-    'jax_persistent_cache_min_compile_time_secs': 0,
-  }
-  before = {name: getattr(jax.config, name) for name in settings}
-  for changes in (settings, before):
-    for name, value in changes.items():
-      jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    if changes is settings:
-      yield
 
 
 @pytest.fixture

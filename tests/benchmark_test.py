@@ -42,6 +42,8 @@ def start(capsys, *args):
     code = benchmark.main(benchmark.parse(['benchmark', *args], values), values)
   except SystemExit as end:
     code = end.code
+  finally:
+    jax.config.update('jax_enable_compilation_cache', True)
   out, err = capsys.readouterr()
   return code, out and json.loads(out), err
 

@@ -76,5 +76,5 @@ def test_what_a_killed_program_left_half_written_is_written_again(tmp_path):
   assert torn.stat().st_size > 100
 
 
-def test_tests_keep_nothing_in_the_users_folder():
-  assert not jax.config.jax_enable_compilation_cache
+def test_tests_keep_nothing_in_the_users_folder(compiled):
+  assert jax.config.jax_compilation_cache_dir == str(compiled)

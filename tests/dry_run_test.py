@@ -17,6 +17,7 @@ def config(tmp_path):
   np.savez(tmp_path / 'x.npz', **quick_run.images())
   config = quick_run.get_config()
   config.data.path = str(tmp_path / 'x.npz')
+  config.search.cells = config.retrain.cells = 1  # which are traced, and most of the time
   return config
 
 

@@ -51,7 +51,7 @@ def averaged(parts):
 def test_loss_gradients_and_statistics_are_the_average_of_the_parts(head):
   changes, *shapes = HEADS[head]
   part, found = (
-    jax.jit(functools.partial(differentiate, tiny.net(**changes, microbatch=size)))
+    jax.jit(functools.partial(differentiate, tiny.net(cells=1, **changes, microbatch=size)))
     for size in (0, 4)
   )
   images, labels = examples(*shapes)
@@ -63,7 +63,7 @@ def test_loss_gradients_and_statistics_are_the_average_of_the_parts(head):
 def test_in_eval_mode_parts_change_nothing():
   batch = examples(*HEADS['labels'][1:])
   parts, whole = (
-    jax.jit(functools.partial(differentiate, tiny.net(microbatch=size), train=False))
+    jax.jit(functools.partial(differentiate, tiny.net(cells=1, microbatch=size), train=False))
     for size in (2, 0)
   )
   tiny.assert_trees_close(parts(*batch), whole(*batch), 1e-4)
@@ -72,7 +72,9 @@ def test_in_eval_mode_parts_change_nothing():
 def test_a_part_of_the_whole_batch_is_the_program_without_parts():
   batch = examples(*HEADS['labels'][1:])
   programs = [
-    jax.jit(functools.partial(differentiate, tiny.net(microbatch=size))).lower(*batch).as_text()
+    jax.jit(functools.partial(differentiate, tiny.net(cells=1, microbatch=size)))
+    .lower(*batch)
+    .as_text()
     for size in (8, 0, 4)
   ]
   assert programs[0] == programs[1] != programs[2]
@@ -93,7 +95,9 @@ def test_second_derivatives_are_the_average_of_the_parts():
 
     return jax.jvp(gradient, (params,), (jax.tree.map(jnp.cos, params),))[1]
 
-  part, found = (jax.jit(functools.partial(product, tiny.net(microbatch=n))) for n in (0, 4))
+  part, found = (
+    jax.jit(functools.partial(product, tiny.net(cells=1, microbatch=n))) for n in (0, 4)
+  )
   parts = [part(images[n::2], labels[n::2]) for n in (0, 1)]
   mean = jax.tree.map(lambda *tables: sum(tables) / 2, *parts)
   tiny.assert_trees_close(found(images, labels), mean, 1e-3)
@@ -102,7 +106,7 @@ def test_second_derivatives_are_the_average_of_the_parts():
 def test_any_number_of_devices_computes_the_same_parts():
   """Also with values dropped, which are others in each part."""
   batch = examples((8, 6, 6, 3), (8,))
-  net = tiny.net(microbatch=4, axis_name=AXIS, skip_dropout=True)
+  net = tiny.net(cells=1, microbatch=4, axis_name=AXIS, skip_dropout=True)
 
   def run(images, labels):
     dropout = jax.random.key(2), 0.4
@@ -131,7 +135,7 @@ def test_memory_is_that_of_a_part():
   """What grows with the batch is its images, dealt out."""
 
   def memory(size, batch):
-    run = jax.jit(lambda *batch: differentiate(tiny.net(microbatch=size), *batch)[1])
+    run = jax.jit(lambda *batch: differentiate(tiny.net(cells=1, microbatch=size), *batch)[1])
     compiled = run.lower(*examples((batch, 16, 16, 3), (batch,))).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 

@@ -16,7 +16,17 @@ import quick_run
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = str(ROOT / 'tests' / 'quick_run.py')
 MAIN = ('-m', 'unrealnas_jax.main')
+# The same without its report, whose figures take seconds to draw.
+NO_REPORT = """
+from absl import app
+from unrealnas_jax import main
+
+main.report = lambda workdir: None
+app.run(main.main, flags_parser=main.parse)
+"""
+UNREPORTED = ('-c', NO_REPORT)
 SEARCH_ONLY = '--config.retrain.epochs=0'
+ONE_CELL = '--config.search.cells=1'
 
 
 def environment(cache, devices=1):
@@ -39,7 +49,7 @@ def write_images(folder):
   return f'--config.data.path={path}'
 
 
-def command(workdir, *args, program=MAIN, config=CONFIG):
+def command(workdir, *args, program=UNREPORTED, config=CONFIG):
   """The command line of a run."""
   return [sys.executable, *program, f'--config={config}', f'--workdir={workdir}', *args]
 

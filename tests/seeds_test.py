@@ -16,7 +16,7 @@ LIMIT = '--config.method.max_skips=2'
 
 def run(folder, compiled, *flags):
   """Result of a search with these flags."""
-  command = programs.command(folder, programs.SEARCH_ONLY, *flags)
+  command = programs.command(folder, programs.SEARCH_ONLY, programs.ONE_CELL, *flags)
   ended = subprocess.run(
     command, env=programs.environment(compiled), capture_output=True, text=True, check=False
   )

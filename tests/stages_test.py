@@ -13,7 +13,6 @@ import numpy as np
 import programs
 import pytest
 import quick_run
-from jax.experimental.compilation_cache import compilation_cache
 from kills import Killed, kill
 
 from unrealnas_jax import (
@@ -73,25 +72,11 @@ def make_supernet(shape):
 
 
 @pytest.fixture(scope='module', autouse=True)
-def light(compiled):
-  """The supernet in its place, and each program compiled once, which takes most of the time."""
-  settings = {
-    'jax_enable_compilation_cache': True,
-    'jax_compilation_cache_dir': str(compiled),
-    'jax_persistent_cache_min_compile_time_secs': 0,
-  }
-  before = {name: getattr(jax.config, name) for name in settings}
+def light():
+  """The supernet in its place."""
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(supernet, 'make', make_supernet)
-    change_cache(settings)
     yield
-    change_cache(before)
-
-
-def change_cache(settings):
-  for name, value in settings.items():
-    jax.config.update(name, value)
-  compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope='module')

@@ -12,7 +12,7 @@ import numpy as np
 import programs as started
 import pytest
 from chexpert_films import write_films
-from programs import CONFIG, SEARCH_ONLY, last_state, lines, result
+from programs import CONFIG, MAIN, ONE_CELL, SEARCH_ONLY, UNREPORTED, last_state, lines, result
 
 from unrealnas_jax import genotype, given_genotype
 from unrealnas_jax.rules import flatten
@@ -34,7 +34,7 @@ def write_and_die(writer, done, *args):
       time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 
-metrics.write = write_and_die
+metrics.write, main.report = write_and_die, lambda workdir: None
 app.run(main.main, flags_parser=main.parse)
 """
 
@@ -56,9 +56,9 @@ class Programs:
     self.futures[name].result()
     return self.folder / name
 
-  def run(self, workdir, *args, devices=1, killed_at=None, config=CONFIG):
+  def run(self, workdir, *args, devices=1, killed_at=None, config=CONFIG, program=UNREPORTED):
     """Runs the program to its end, which a kill must be if it is to be killed."""
-    program = ('-c', KILLED, *killed_at) if killed_at else started.MAIN
+    program = ('-c', KILLED, *killed_at) if killed_at else program
     command = started.command(workdir, self.images, *args, program=program, config=config)
     environment = started.environment(self.compiled, devices)
     ended = subprocess.run(
@@ -80,22 +80,23 @@ class Programs:
     sizes = {'steps': 4, 'sheet_every': 2, 'batch': 8, 'channels': 2, 'discriminator_channels': 2}
     flags = [f'--config.generator.{name}={size}' for name, size in sizes.items()]
     augment = ('--config.generator.augment.cutout=0', '--config.generator.augment.pad=1')
-    self.run(generator, *self.films, *flags, *augment, SEARCH_ONLY, config=config)
+    args = *self.films, *flags, *augment, SEARCH_ONLY
+    self.run(generator, *args, config=config, program=MAIN)
     source = ('--config.source.name=generated', f'--config.source.generator={generator}')
-    self.run(workdir, *source, SEARCH_ONLY, config=config)
+    self.run(workdir, *source, SEARCH_ONLY, ONE_CELL, config=config)
 
 
 @pytest.fixture(scope='module')
 def programs(tmp_path_factory, compiled):
   programs = Programs(tmp_path_factory.mktemp('programs'), compiled)
   run = programs.run
-  programs.start('whole', run)
+  programs.start('whole', lambda workdir: run(workdir, program=MAIN))
   calls = '--config.search.steps_per_call=4'
   programs.start('devices', lambda workdir: run(workdir, calls, devices=4))
   programs.start('killed', programs.run_killed_twice)
   for source in ('real', 'random_labels'):
     name = f'--config.source.name={source}'
-    programs.start(source, lambda workdir, name=name: run(workdir, name, SEARCH_ONLY))
+    programs.start(source, lambda workdir, name=name: run(workdir, name, SEARCH_ONLY, ONE_CELL))
   programs.start('generated', programs.run_generator_and_search)
   yield programs
   programs.pool.shutdown(cancel_futures=True)

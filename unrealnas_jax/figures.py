@@ -176,6 +176,7 @@ def files(figure, name):
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': name}):
       buffer = io.BytesIO()
       figure.savefig(buffer, format=form, facecolor='none' if form == 'svg' else 'white', **style)
+      figure.set_layout_engine('none')  # it is laid out, which takes as long as drawing it
       found[form] = buffer.getvalue()
   return found
 

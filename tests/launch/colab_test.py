@@ -6,6 +6,7 @@ import os
 import pathlib
 
 import numpy as np
+import programs
 import pytest
 import quick_run
 
@@ -20,7 +21,7 @@ import quick_run
 from unrealnas_jax.rules import flatten
 
 SCALE, PUBLISHED, FOLDER = 'laptop', 'DARTS_V2', 'runs'
-CHANGES = flatten(quick_run.get_config().to_dict())
+CHANGES = flatten(quick_run.get_config().to_dict()) | {'search.cells': 1, 'retrain.cells': 1}
 """
 
 
@@ -44,15 +45,12 @@ def test_it_is_clean(notebook):
       assert not any(isinstance(node, defined) for node in ast.walk(code))
 
 
-def test_it_runs_from_start_to_end(notebook, tmp_path, monkeypatch):
+def test_it_runs_from_start_to_end(notebook, tmp_path, monkeypatch, compiled):
   np.savez(tmp_path / 'x.npz', **quick_run.images())
-  monkeypatch.setenv('PYTHONPATH', os.pathsep.join((str(ROOT), str(ROOT / 'tests'))))
-  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
-  monkeypatch.setenv('JAX_NUM_CPU_DEVICES', '1')
-  monkeypatch.setenv('JAX_ENABLE_COMPILATION_CACHE', 'false')  # nothing in the user's folder
-  monkeypatch.setenv(
-    'XLA_FLAGS', '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
-  )
+  environment = programs.environment(compiled)
+  environment['PYTHONPATH'] += f'{os.pathsep}{ROOT / "tests"}'
+  for name, value in environment.items():
+    monkeypatch.setenv(name, value)
   tagged(notebook, 'install').source = ''  # the package is there, and nothing may be downloaded
   tagged(notebook, 'parameters').source = SMOKE
   resources = {'metadata': {'path': str(tmp_path)}}

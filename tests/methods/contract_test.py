@@ -13,6 +13,7 @@ from configs import default
 from unrealnas_jax import genotype, methods, optimizers
 from unrealnas_jax import search as search_lib
 from unrealnas_jax.parallel import AXIS
+from unrealnas_jax.skeletons import nasbench201
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
@@ -26,12 +27,12 @@ SGD = functools.partial(optimizers.sgd, CONFIG.search, epoch_steps=1000)
 TX = optimizers.Optimizers(SGD(), optimizers.adam(HP), 5, STEPS, unrolled=SGD(clip=False))
 NETS = {
   'darts': {},
-  'nasbench201': {'space': SPACES['nasbench201'], 'cells': 1},
+  'nasbench201': {'space': SPACES['nasbench201'], 'cells': 1, 'channels': 4},
 }
 # What a method's config changes of the supernet; of any other method nothing.
 FORMS = {
-  'drnas': {'channels': 4, 'partial': 2},
-  'pc_darts': {'channels': 4, 'partial': 2},
+  'drnas': {'channels': 8, 'partial': 2},
+  'pc_darts': {'channels': 8, 'partial': 2},
   'pdarts': {'skip_dropout': True},
   'rlnas': {'affine': True},
 }
@@ -44,6 +45,15 @@ KEYS = {
   ('pdarts', 'darts'): {'skip_dropout': 0.3},
   ('pdarts', 'nasbench201'): {'skip_dropout': 0.3},
 }
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _two_stages():
+  """NAS-Bench-201 with two of its three stages: methods see no difference, and compilers do."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(nasbench201, 'STAGES', 2)
+    yield
+
 
 every_method = pytest.mark.parametrize('name', METHODS)
 every_space = pytest.mark.parametrize('space', NETS)

@@ -12,6 +12,7 @@ import tiny
 from configs import default
 from unrealnas_jax import methods, optimizers, perturbation
 from unrealnas_jax.parallel import AXIS
+from unrealnas_jax.skeletons import nasbench201
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
@@ -83,6 +84,14 @@ def make_step(method, hp, net):
 def batches():
   for seed in (1, 2):
     yield tiny.noise(4, 4, 8, 8, 3, seed=seed), jnp.arange(16).reshape(4, 4) % 4
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _one_stage():
+  """NAS-Bench-201 with one of its three stages: methods see no difference, and compilers do."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(nasbench201, 'STAGES', 1)
+    yield
 
 
 @functools.cache
