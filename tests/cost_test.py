@@ -97,7 +97,7 @@ def test_while_loop_is_refused_only_if_it_multiplies():
 
 def counts(published, size, **settings):
   """(parameters, those of the classifier, multiply-adds) without the auxiliary head; one trace."""
-  network = Network(published, **settings)
+  network = Network(published, draw=jnp.zeros, **settings)  # random numbers take time to trace
   parameters = []
 
   def run(key, images):

@@ -84,7 +84,7 @@ def test_operation_halves_any_size_upwards(name, stride):
 
 @pytest.mark.parametrize('stem', network.STEMS)
 def test_any_size_and_channels_same_parameters(stem):
-  net = Network(ALL, channels=6, cells=5, classes=7, auxiliary=True, stem=stem)
+  net = Network(ALL, channels=6, cells=3, classes=7, auxiliary=True, stem=stem, draw=jnp.zeros)
   expected = None
   for height, width, channels in ((64, 64, 3), (63, 81, 3), (224, 33, 3), (64, 64, 1)):
     variables, ((logits, aux_logits), _) = shapes(net, (2, height, width, channels), train=True)
