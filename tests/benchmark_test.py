@@ -26,7 +26,7 @@ def timed(monkeypatch):
   def measure(plan, arguments, calls, profile):
     plans.append(plan)
     memory = types.SimpleNamespace(temp_size_in_bytes=7)
-    return timing.Timed(1.0, 2.0, 3.0, 0.5, memory, {'train_loss': 2.5})
+    return timing.Timed(1.0, 2.0, 3.0, 0.5, 0.25, memory, {'train_loss': 2.5})
 
   monkeypatch.setattr(timing, 'measure', measure)
   monkeypatch.setattr(timing, 'first_arguments', lambda key, plan: ())
@@ -57,6 +57,7 @@ def test_papers_config_needs_no_other_keys(capsys, timed):
   assert (facts['part'], facts['method'], facts['batch']) == ('search', 'darts', 16)
   assert (facts['channels'], facts['cells'], facts['stages']) == (16, 8, 1)
   assert facts['images_per_second'] == 32
+  assert (facts['step_seconds'], facts['least_step_seconds']) == (0.5, 0.25)
   assert facts['compiled_programs'] == 'none kept: compiled anew'
   assert timed[0].per_call == 1
 

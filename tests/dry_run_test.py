@@ -29,7 +29,7 @@ def measure(monkeypatch):
   def measure(plan, arguments, calls):
     given.append((plan.phase, arguments))
     analysis = jax.jit(lambda x: x + 1).lower(np.ones(2**20, np.float32)).compile()
-    return timing.Timed(1, 4, 2, 2, analysis.memory_analysis(), {})
+    return timing.Timed(1, 4, 2, 2, 1, analysis.memory_analysis(), {})
 
   monkeypatch.setattr(timing, 'measure', measure)
   return given

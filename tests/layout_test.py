@@ -26,6 +26,7 @@ ORDER = (
   'objective',
   'layers blocks heads',
   'mixed network201 stems',
+  'walks',
   'cell',
   'skeletons',
   'spaces',
