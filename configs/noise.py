@@ -23,7 +23,7 @@ DARTS (Liu et al. 2019).
 The other data sets are in datasets.py. Where images have several labels, noise has independent fair
 bits.
 
-Time (laptop): 3 minutes on 2 cores of an AMD EPYC, compilation included.
+Time (laptop): 3 to 5 minutes on 2 cores of an AMD EPYC, compilation included.
 Time (paper): not run yet.
 """
 
