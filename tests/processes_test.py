@@ -1,7 +1,7 @@
 """A search by two processes: stopped and resumed, it ends as one process with all devices does.
 
 Two processes of two devices are told to stop. What they saved is resumed by two processes, and by
-one process of 1 and 8 devices; all must agree with a search of one process with 4 devices.
+one process of 1, 2 and 8 devices; all must agree with a search of one process with 4 devices.
 """
 
 import concurrent.futures
@@ -18,7 +18,7 @@ import numpy as np
 import programs
 import pytest
 
-RESUMED = {'two processes': (2, 2), 'one device': (1, 1), 'eight': (1, 8)}
+RESUMED = {'two processes': (2, 2), 'one device': (1, 1), 'two devices': (1, 2), 'eight': (1, 8)}
 
 # unrealnas_jax.main, which tells of each file that Python makes or changes below the workdir.
 AUDITED = """

@@ -56,7 +56,7 @@ def half_written(workdir):
 
 
 def start(workdir, cache, images):
-  args = (programs.SEARCH_ONLY, programs.ONE_CELL, images)
+  args = (programs.SEARCH_ONLY, images)
   return subprocess.Popen(
     programs.command(workdir, *args),
     env=programs.environment(cache),
