@@ -130,6 +130,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
   epoch_steps = batches.steps_per_epoch(halves[0], hp.batch, 'search.batch')
   tx, key = make_optimizers(config, epoch_steps), jax.random.key(config.seed)
   of_stage = keys.of_stage(key, number)
+  drawn = keys.of_params(of_stage), keys.of_data(key)
   step = make_step(config, source, net, method, tx, number)
   plan = loop.Plan(
     phase=phase,
@@ -140,10 +141,7 @@ def prepare(config, dataset, number=0, phase='search', weights=None, plain=False
     step=parallel.pmap_step(step),
     batches=functools.partial(_batches, config, source, halves, number * STAGE * epoch_steps),
     learning_rate=optimizers.learning_rate(hp, epoch_steps, turns(config.method)),
-    end_of_epoch=watch.end_of_epoch(
-      *(config, (keys.of_params(of_stage), keys.of_data(key)), source, net, method),
-      *(halves[1], epoch_steps),
-    ),
+    end_of_epoch=watch.end_of_epoch(config, drawn, source, net, method, halves[1], epoch_steps),
     enough=lambda epochs: eigenvalue.turning_point(epochs, config) is not None,
   )
   return Search(key, plan, net, method, source, phase, step, number)
@@ -163,6 +161,7 @@ def prepare_selection(search, last_state, config, dataset):
   epoch_steps, offset = search.plan.epoch_steps, search.plan.steps
   tx = make_optimizers(config, epoch_steps)._replace(steps=offset)
   key = keys.of_stage(search.key, search.number)
+  drawn = keys.of_params(key), keys.of_data(search.key)
   step = make_step(config, source, net, method, tx, search.number)
   plan = search.plan._replace(
     phase='selection',
@@ -171,10 +170,7 @@ def prepare_selection(search, last_state, config, dataset):
     step=parallel.pmap_step(step),
     batches=lambda steps: search.plan.batches(range(steps.start + offset, steps.stop + offset)),
     learning_rate=optimizers.learning_rate(config.search, epoch_steps),
-    end_of_epoch=watch.end_of_epoch(
-      *(config, (keys.of_params(key), keys.of_data(search.key)), source, net, method),
-      *(halves[1], epoch_steps),
-    ),
+    end_of_epoch=watch.end_of_epoch(config, drawn, source, net, method, halves[1], epoch_steps),
     enough=loop.never,
     before_epoch=perturbation.before_epoch(
       config, (keys.of_decisions(key), keys.of_data(search.key)), source, net, method, halves[1]

@@ -72,13 +72,15 @@ def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout, first):
   variables = _values((bank, params, stats, weights, dropout, first))
   bank, seen = _looped(form, mode, edges, *variables)
   _, params, _, *others = variables
-  return (bank, seen), (bank, params, (params,) if learned else (), seen, *others)
+  return (bank, seen), (bank, params, learned, seen, *others)
 
 
 def _learned(params):
+  """(the params,) if they are differentiated, else ()."""
   # The gradients of kernels are half of the way back, and an architecture step needs none of them:
   # what is differentiated is a residual of its own, so that the way back can leave out the rest.
-  return any(leaf.perturbed for leaf in jax.tree.leaves(params, is_leaf=_is_primal))
+  is_learned = any(leaf.perturbed for leaf in jax.tree.leaves(params, is_leaf=_is_primal))
+  return (_values(params),) if is_learned else ()
 
 
 def _walk_bwd(form, mode, edges, residuals, gradients):
@@ -109,12 +111,8 @@ def _walk_back(form, mode, edges, residuals, dbank):
   def one_state(back, carry):
     dbank, dshared, dweights, dlearned = carry
     n = len(bank) - 1 - back
-
-    def run(x, weights):
-      return mixed.shared_operations(form, mode, x, _at(stats['pools'], n), weights, 1)[0]
-
-    _, vjp = jax.vjp(run, _row(bank, n), shared[:, n])
-    dx, dw = vjp(dbank)
+    arguments = _row(bank, n), _at(stats['pools'], n), shared[:, n]
+    dx, dw = _shared_back(form, mode, dbank, *arguments, 1)
     # All that the finished state flows into is known by now.
     total = mixed.shuffle(form, _row(dbank, n) + dx, back=True)
     carry = _with_row(dbank, n, total), mixed.part(form, total), dweights, dlearned
@@ -130,6 +128,16 @@ def _walk_back(form, mode, edges, residuals, dbank):
 
 
 _quick_walk.defvjp(_walk_fwd, _walk_bwd, symbolic_zeros=True)
+
+
+def _shared_back(form, mode, g, x, stats, weights, stride):
+  """Gradients of a source and of its weights, [D, O], where it flows into D destinations."""
+
+  def run(x, weights):
+    return mixed.shared_operations(form, mode, x, stats, weights, stride)[0]
+
+  _, vjp = jax.vjp(run, x, weights)
+  return vjp(g)
 
 
 def _edge_back(form, mode, g, x, params, stats, weights, learned, stride, dropout=None):
@@ -179,9 +187,8 @@ _quick_reduce = jax.custom_vjp(_reduce, nondiff_argnums=(0, 1))
 
 def _reduce_fwd(form, mode, *primals):
   inputs, params, stats, weights = _values(primals)
-  learned = (params,) if _learned(primals[1]) else ()
   nodes, seen = _reduce(form, mode, inputs, params, stats, weights)
-  return (nodes, seen), (inputs, params, seen, weights, learned)
+  return (nodes, seen), (inputs, params, seen, weights, _learned(primals[1]))
 
 
 def _reduce_bwd(form, mode, residuals, gradients):
@@ -189,17 +196,13 @@ def _reduce_bwd(form, mode, residuals, gradients):
 
   def source(_, variables):
     x, params, stats, weights, learned = variables
-
-    def run(x, weights):
-      return mixed.shared_operations(form, mode, x, stats['pools'], weights, 2)[0]
+    dx, dshared = _shared_back(form, mode, dnodes, x, stats['pools'], weights, 2)
 
     def edge(total, variables):
       image, (g, *of_edge) = lax.optimization_barrier((mixed.part(form, x), variables))
       dx, dw, dp = _edge_back(form, mode, g, image, *of_edge, 2)
       return total + dx, (dw, dp)
 
-    _, vjp = jax.vjp(run, x, weights)
-    dx, dshared = vjp(dnodes)
     variables = mixed.part(form, dnodes), params, stats['edges'], weights, learned
     total, (dweights, dlearned) = lax.scan(edge, mixed.part(form, dx), variables)
     return None, (mixed.with_part(form, dx, total), dshared + dweights, dlearned)
