@@ -17,7 +17,7 @@ from unrealnas_jax import freed_memory
 if len(sys.argv) > 1:
   print(freed_memory.keep())
 
-@jax.jit
+@jax.pmap
 def call(x):
   big = jax.lax.fori_loop(0, 2, lambda n, big: big.at[n].set(1), jnp.zeros((16, 2**20)) + x)
   return big.sum()
@@ -28,7 +28,7 @@ def faults():
 counts = []
 for _ in range(6):
   before = faults()
-  call(1.0).block_until_ready()
+  call(jnp.ones(jax.device_count())).block_until_ready()
   counts.append(faults() - before)
 print(min(counts))
 """
@@ -47,9 +47,10 @@ def run(*arguments, **variables):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='another allocator')
-def test_pages_are_faulted_in_once():
-  (without,) = run()
-  done, with_it = run('keep')
+@pytest.mark.parametrize('devices', ['1', '2'])
+def test_pages_are_faulted_in_once(devices):
+  (without,) = run(JAX_NUM_CPU_DEVICES=devices)
+  done, with_it = run('keep', JAX_NUM_CPU_DEVICES=devices)
   assert done == 'True'
   assert int(without) > 8192 > 1024 > int(with_it)
 

@@ -24,6 +24,7 @@ SETTINGS = (
   (-4, 0),  # M_MMAP_MAX: large blocks come from the heap too
   (-1, 2**31 - 1),  # M_TRIM_THRESHOLD: the heap does not shrink
 )
+ONE_HEAP = (-8, 1)  # M_ARENA_MAX: the main thread's, for all
 OWN = ('MALLOC_', 'GLIBC_TUNABLES')  # beginnings of names of glibc's own environment variables
 
 
@@ -36,9 +37,13 @@ def keep():
   set_by_user = any(name.startswith(OWN) for name in os.environ)
   if not _cpu_alone() or platform.libc_ver()[0] != 'glibc' or set_by_user:
     return False
-  jax.config.update('jax_cpu_enable_async_dispatch', False)
+  settings = SETTINGS
+  if jax.config.jax_num_cpu_devices > 1:  # of which each runs its part in a thread of its own
+    settings += (ONE_HEAP,)
+  else:
+    jax.config.update('jax_cpu_enable_async_dispatch', False)
   mallopt = ctypes.CDLL(None).mallopt
-  return all([mallopt(*setting) for setting in SETTINGS])
+  return all([mallopt(*setting) for setting in settings])
 
 
 def _cpu_alone():
