@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import logging as std_logging
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -136,7 +137,7 @@ def test_other_processes_write_nothing(tmp_path, monkeypatch):
 
 @pytest.fixture
 def log(monkeypatch):
-  """What absl logs, at INFO, without a terminal."""
+  """What absl logs, at INFO, without a terminal or a notebook."""
   stream = io.StringIO()
   handler = std_logging.StreamHandler(stream)
   logger = logging.get_absl_logger()
@@ -144,6 +145,8 @@ def log(monkeypatch):
   before = logging.get_verbosity()
   logging.set_verbosity(logging.INFO)
   monkeypatch.setattr('sys.stderr', io.StringIO())
+  # A test that runs a notebook may have been before, in the same process.
+  monkeypatch.delitem(sys.modules, 'ipykernel', raising=False)
   yield stream
   logging.set_verbosity(before)
   logger.removeHandler(handler)
