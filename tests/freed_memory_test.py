@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-# Fewest faults of a call whose buffer has 64 MB, that is 16,384 pages. The heap may still grow in
-# the first calls, where a buffer is freed only after the next one was made.
+# Fewest faults of a call whose buffer has 64 MB on each device, that is 16,384 pages. The heap may
+# still grow in the first calls, where a buffer is freed only after the next one was made.
 PROGRAM = """
 import resource, sys
 import jax, jax.numpy as jnp
@@ -55,5 +55,6 @@ def test_pages_are_faulted_in_once(devices):
   assert int(without) > 8192 > 1024 > int(with_it)
 
 
-def test_settings_of_the_user_stay():
-  assert run('keep', MALLOC_ARENA_MAX='4')[0] == 'False'
+@pytest.mark.parametrize('name', ['MALLOC_ARENA_MAX', 'JAX_CPU_ENABLE_ASYNC_DISPATCH'])
+def test_settings_of_the_user_stay(name):
+  assert run('keep', **{name: '1'})[0] == 'False'

@@ -121,7 +121,8 @@ def _one_ahead(reader, plan, steps):
 
   def take():
     batches = next(calls, None)
-    return batches and [parallel.shard(batch, plan.batch_axis) for batch in batches]
+    shards = batches and [parallel.shard(batch, plan.batch_axis) for batch in batches]
+    return jax.block_until_ready(shards)  # a step whose inputs are there need not wait for them
 
   coming = reader.submit(take)
   while batches := coming.result():
