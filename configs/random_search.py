@@ -7,8 +7,7 @@ Paper: Li, Talwalkar 2019, "Random Search and Reproducibility for Neural Archite
 
 The second command takes the first random cell.
 
-Time (laptop): 7 minutes on 2 cores of an AMD EPYC beside other work, with retrain.epochs=1.
-Time (paper): not run yet.
+Time (laptop): 6 minutes on 2 cores of an AMD EPYC beside other work. Time (paper): not run yet.
 """
 
 from configs import default, noise

@@ -8,7 +8,7 @@ each step; here labels are sharp, the gradient's norm is clipped, all weights de
   python -m unrealnas_jax.main --config=configs/rlnas.py          # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/rlnas.py:paper
 
-Time (laptop): 5 minutes on 2 cores of an AMD EPYC beside other work. Time (paper): not run yet.
+Time (laptop): 3 minutes on 2 cores of an AMD EPYC beside other work. Time (paper): not run yet.
 """
 
 from configs import datasets, default, noise
