@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from unrealnas_jax import freed_memory
+
 # Fewest faults of a call whose buffer has 64 MB on each device, that is 16,384 pages. The heap may
 # still grow in the first calls, where a buffer is freed only after the next one was made.
 PROGRAM = """
@@ -35,7 +37,7 @@ print(min(counts))
 
 
 def run(*arguments, **variables):
-  kept = {name: x for name, x in os.environ.items() if not name.startswith('MALLOC_')}
+  kept = {name: x for name, x in os.environ.items() if not name.startswith(freed_memory.OWN)}
   done = subprocess.run(
     [sys.executable, '-c', PROGRAM, *arguments],
     env=kept | {'JAX_PLATFORMS': 'cpu'} | variables,
