@@ -3,11 +3,11 @@
 What XLA makes of a search step takes it the better part of a minute on a CPU. JAX can keep it; here
 is only where, how much, and from how small a program on.
 
-A program that is kept takes seconds still: the second start of configs/noise.py at the laptop scale
-traced its step for 6.3 s, lowered it for 3.0 s and read it for 6.5 to 12 s (2 cores, jaxlib 0.10.2).
-Most of the reading, by perf, is XLA that looks each of the step's 863 YNN fusions (matrix products and
-sums) up by walking over its 106,000 instructions. Without those fusions (XLA_FLAGS=
---xla_cpu_experimental_ynn_fusion_type=-reduce) a step of DARTS took 2.6 s in place of 1.6.
+A kept program takes seconds still: the second start of configs/noise.py at the laptop scale traced
+its step for 6.3 s, lowered it for 3.0 s and read it for 6.5 to 12 s (2 cores, jaxlib 0.10.2). Most
+of the reading, by perf, is XLA looking up each of 863 YNN fusions (matrix products and sums) by a
+walk over the program's 106,000 instructions. To do without those of sums (XLA_FLAGS=
+--xla_cpu_experimental_ynn_fusion_type=-reduce) is no way out: a step of DARTS took 2.6 s, not 1.6.
 """
 
 import os
