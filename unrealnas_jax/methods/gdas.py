@@ -58,7 +58,13 @@ def step(key, state, train, val, *, net, tx, hp):
   def mixing(arch):
     return draw(key, tau, alphas.kept_only(arch, net))
 
-  return bilevel.alternate(state, train, val, net=net, tx=tx, hp=hp, weights=mixing)
+  def sampled(_):
+    # Of the alphas before their update: by those after it the same noise can choose another cell.
+    return mixing(state.arch)
+
+  return bilevel.alternate(
+    state, train, val, net=net, tx=tx, hp=hp, weights=mixing, train_weights=sampled
+  )
 
 
 def decode(key, state, *, net, hp):
