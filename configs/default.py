@@ -80,10 +80,12 @@ def paper():
   source.examples = 50_000  # number of different images; of fresh_noise, images of an epoch
   source.size = 32  # height and width in pixels
   source.channels = 3  # channels of an image
-  source.classes = 10  # number of classes or labels, at least 2; real has those of its images
+  # number of classes or labels, at least 2; real, noisy_labels and shuffled_labels have those of
+  # their images
+  source.classes = 10
   # Noise, random and noisy labels: 0 = one class an image, all as likely; above 0 and below 1 =
   # several labels an image, each of source.classes there with this probability by itself (0.5: fair
-  # bits)
+  # bits). For noisy_labels of images with several labels alone.
   source.label_rate = 0.0
   # noise, fresh_noise, fresh_labels and matched_noise: gaussian or uniform
   source.distribution = 'gaussian'
@@ -142,7 +144,7 @@ def paper():
   # (not for rlnas and random)
   method.max_skips = 8
   # How the cell is read off the trained supernet: alphas (what the method has learned), or
-  # perturbation (what the supernet loses without an operation; not for gdas, rlnas and random)
+  # perturbation (what the supernet loses without an operation; not for rlnas and random)
   method.selection = 'alphas'
   method.perturbation = ConfigDict()  # DARTS-PT
   # Epochs of tuning between two decisions, of which there are 17 (NAS-Bench-201: 6); 0 = no tuning.
@@ -181,7 +183,9 @@ def paper():
   # rlnas: which weights the angle is taken over: network (all that a cell's network has) or edges
   # (only those of its operations; layers that all cells share outweigh them in a small supernet)
   method.rlnas.angle = 'network'
-  # rlnas: evolution of the cell that turns most; spaces of few cells are ranked whole instead
+  # rlnas: evolution, or exhaustive, which ranks all cells (search.space = 'nasbench201' has few)
+  method.rlnas.search = 'evolution'
+  # rlnas: evolution of the cell that turns most
   method.evolution = ConfigDict()
   method.evolution.population = 50  # cells of the first generation
   method.evolution.generations = 20  # at least 1
@@ -223,14 +227,24 @@ def paper():
   # Passes over the half of the data that trains the weights; 0 only for random: no training at all.
   search.epochs = 50
   search.train_portion = 0.5  # fraction of the data for the weights, the rest: architecture
-  search.subset = 1.0  # fraction of each class that is searched on, drawn by seed; 1 = all images
+  # fraction of each class that is searched on, drawn by seed; 1 = all images. Real images are drawn
+  # by their true labels, whatever labels the source then gives them.
+  search.subset = 1.0
   search.lr = 0.025  # learning rate in the first epoch
   search.lr_end = 0.001  # what it goes down to; at most lr
-  search.lr_schedule = 'cosine'  # how: cosine, linear or exponential, each by epochs
+  # How: cosine, linear (in the last 5 epochs on a smaller slope) or exponential, each by epochs, or
+  # linear_by_step (one straight line, lower at each step)
+  search.lr_schedule = 'cosine'
   search.lr_warmup = 0  # first epochs, in which the learning rate grows to lr; at most epochs
   search.momentum = 0.9  # 0 to below 1
+  search.nesterov = False  # whether momentum is Nesterov's
   search.weight_decay = 3e-4  # L2, added to the clipped gradient before momentum
+  search.decayed = 'all'  # which weights are: all, or convolutions (not norms, not the classifier)
   search.clip = 5.0  # largest L2 norm of the whole gradient; above 0
+  search.clip_by = 'norm'  # norm, or value: search.clip is the largest magnitude of each value
+  # Share of a target that all classes get alike where the weights are trained, and in train_loss;
+  # the architecture's own loss has none. 0 to below 1; 0 with several labels an image
+  search.label_smoothing = 0.0
   search.augment = ConfigDict()
   search.augment.pad = 4  # random crop after padding by this many pixels; 0 = no crop
   search.augment.flip = True  # mirror half of the images left to right
@@ -252,7 +266,7 @@ def paper():
   retrain.stem = 'cifar'
   retrain.lr = 0.025  # learning rate in the first epoch
   retrain.lr_end = 0.0  # what it goes down to; at most lr, above 0 if exponential
-  retrain.lr_schedule = 'cosine'  # how: cosine, linear or exponential, each by epochs
+  retrain.lr_schedule = 'cosine'  # as search.lr_schedule
   retrain.lr_warmup = 0  # first epochs, in which the learning rate grows to lr; at most epochs
   retrain.label_smoothing = 0.0  # share of a target that all classes get alike; 0 to below 1
   retrain.momentum = 0.9  # 0 to below 1

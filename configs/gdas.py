@@ -1,8 +1,8 @@
 """Search by GDAS on Gaussian noise with random labels, then train the found network.
 
 Paper: GDAS (Dong, Yang 2019). Its settings for CIFAR-10 as AutoDL-Projects has them
-(scripts-search/NASNet-space-search-by-GDAS.sh and what it names), but for Nesterov's momentum. It
-has no search on ImageNet: there the search is that of CIFAR-10, on the images that PC-DARTS takes.
+(scripts-search/NASNet-space-search-by-GDAS.sh and what it names). It has no search on ImageNet:
+there the search is that of CIFAR-10, on the images that PC-DARTS takes.
 
   python -m unrealnas_jax.main --config=configs/gdas.py           # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/gdas.py:paper
@@ -22,6 +22,7 @@ def get_config(scale='auto'):
     config.search.batch = 256
     config.search.epochs = 250
     config.search.weight_decay = 5e-4
+    config.search.nesterov = True
   else:
     config.search.epochs = 15  # a step is quick, and trains but one operation of each edge
   return config

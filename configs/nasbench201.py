@@ -1,7 +1,7 @@
 """Search NAS-Bench-201 by any method on Gaussian noise with random labels, without retraining.
 
 What the found cell reaches is looked up in the published table. Paper: Dong, Yang 2020, and the
-method's own, but for Nesterov's momentum, which GDAS and RLNAS train with there and nothing here.
+method's own.
 
   python -m unrealnas_jax.main --config=configs/nasbench201.py:rlnas \
     --config.benchmark.nasbench201_csv=nasbench201.csv.gz
@@ -29,8 +29,10 @@ def get_config(choice='rlnas'):
   evolution.mutations = evolution.crossovers = 50
   if method in ('rlnas', 'gdas'):
     search.epochs = 250
+    search.nesterov = config.scale == 'paper'
   if method == 'rlnas':
     search.train_portion = 0.96
+    config.method.rlnas.search = 'exhaustive'
   if method in ('drnas', 'sdarts'):
     search.epochs = 100
     search.weight_decay = 3e-4

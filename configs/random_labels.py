@@ -15,7 +15,9 @@ in search are also RLNAS (Zhang et al. 2021). The search is first-order DARTS (L
   noisy_labels            with probability source.label_noise a random one, else the true one
   shuffled_labels         the true ones, dealt out anew: each as often as before
 
-The other data sets are in datasets.py. Images with several labels get independent fair bits.
+The other data sets are in datasets.py. Images with several labels get independent fair bits. True
+labels have one part in a search on random ones: where search.subset is below 1 (imagenet), as many
+images of each class are drawn.
 
 Time (paper): not run yet.
 """

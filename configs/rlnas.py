@@ -1,9 +1,7 @@
 """Search by RLNAS on Gaussian noise with random labels, then train the found network.
 
 Paper: RLNAS (Zhang et al. 2021), its settings for the DARTS space on CIFAR-10, and on ImageNet with
-:imagenet. There the official code also smooths the labels of the search by 0.1, clips each value of
-the gradient at 5 and lets only convolutions and the classifier decay, and its learning rate falls
-each step; here labels are sharp, the gradient's norm is clipped, all weights decay, by epochs.
+:imagenet.
 
   python -m unrealnas_jax.main --config=configs/rlnas.py          # laptop on CPU, else paper
   python -m unrealnas_jax.main --config=configs/rlnas.py:paper
@@ -32,7 +30,8 @@ def _imagenet(config):
   search = config.search
   search.channels, search.cells = 48, 14
   search.batch, search.epochs = 512, 50
-  search.lr, search.lr_end, search.lr_schedule = 0.1, 5e-4, 'linear'
-  search.weight_decay = 4e-5
+  search.lr, search.lr_end, search.lr_schedule = 0.1, 5e-4, 'linear_by_step'
+  search.weight_decay, search.decayed = 4e-5, 'convolutions'
+  search.clip_by, search.label_smoothing = 'value', 0.1
   search.subset, search.train_portion = 1.0, 0.999
   search.max_multiply_adds = 600_000_000

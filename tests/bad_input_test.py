@@ -66,6 +66,7 @@ VALUES = [
 TOO_MANY = ['--coordinator=localhost:1', '--processes=2', '--process=2']
 SECOND_ORDER = (f'--config={NOISE}', '--config.method.order=2')
 PERTURBED = [f'--config={NOISE}', '--config.method.selection=perturbation']
+TOGETHER = '--config.seeds=(1,2)', '--config.seeds_together=2'
 # What is given beside --workdir -> what the message must hold.
 BAD = [
   ([], '--config=FILE is missing'),
@@ -84,15 +85,33 @@ BAD = [
   ([f'--config={NOISE}', '--config.scale=paper'], '--config=FILE:SCALE chooses it'),
   ([f'--config={NOISE}', 'seed=3'], "'seed=3' is no flag"),
   ([f'--config={NOISE}', '--config.method.name=drats'], "method.name = 'drats'; allowed: darts"),
-  ([*PERTURBED, '--config.method.name=gdas'], "'alphas' with method.name = 'gdas', whose supernet"),
-  ([*PERTURBED, '--config.method.eigenvalue.every=1'], "0 with method.selection = 'perturbation'"),
-  ([*PERTURBED, '--config.seeds=(1,2)', '--config.seeds_together=2'], '1 with stages, method.eig'),
   *(
-    ([f'--config={NOISE}', f'--config.method.name={name}', '--config.seeds_together=2'], message)
+    ([f'--config={NOISE}', '--config.method.name=rlnas', f'--config.method.{key}={value}'], message)
+    for key, value, message in (
+      ('selection', 'perturbation', "'alphas' with method.name = 'rlnas', which has no alphas"),
+      (
+        'eigenvalue.every',
+        '1',
+        "method.eigenvalue.every = 1; allowed: 0 with method.name = 'rlnas'",
+      ),
+      ('max_skips', '2', "method.max_skips = 2; allowed: 8 with method.name = 'rlnas'"),
+      ('rlnas.search', 'exhaustive', "'evolution' with search.space = 'darts', which has too many"),
+      ('evolution.mutations', '26', '= 51; allowed: at most method.evolution.population = 50'),
+    )
+  ),
+  (
+    [f'--config={NOISE}', '--config.method.warmup_epochs=5', '--config.search.epochs=5'],
+    'method.warmup_epochs = 5; allowed: less than search.epochs = 5',
+  ),
+  ([f'--config={NOISE}', '--config.seeds_together=2'], '1, or as many as there are in seeds = ()'),
+  ([*PERTURBED, '--config.method.eigenvalue.every=1'], "0 with method.selection = 'perturbation'"),
+  ([*PERTURBED, *TOGETHER], '1 with stages, method.eig'),
+  *(
+    ([f'--config={NOISE}', f'--config.method.name={name}', *TOGETHER], message)
     for name, message in (('gdas', "1 with method.name = 'gdas'"), ('random', "= 'random': sear"))
   ),
   (
-    [*SECOND_ORDER, '--config.method.hvp=exact', '--config.seeds_together=2'],
+    [*SECOND_ORDER, '--config.method.hvp=exact', *TOGETHER],
     "1 with method.hvp = 'exact'",
   ),
   ([f'--config={NOISE}', '--config.search.batch=30'], 'number of devices, 4'),

@@ -29,7 +29,7 @@ def timed(monkeypatch):
     return timing.Timed(1.0, 2.0, 3.0, 0.5, 0.25, memory, {'train_loss': 2.5})
 
   monkeypatch.setattr(timing, 'measure', measure)
-  monkeypatch.setattr(timing, 'first_arguments', lambda key, plan: ())
+  monkeypatch.setattr(timing, 'first_arguments', lambda key, plan, warmup=0: ())
   monkeypatch.setattr(benchmark, 'count', lambda config, dataset, seconds: {'step_gflop': 1.0})
   return plans
 

@@ -264,6 +264,24 @@ def test_smoothing_is_for_classes():
     lib.validate(config, 1, dataset()._replace(names=('a', 'b')))
 
 
+def test_smoothing_of_a_search_is_for_classes():
+  message = 'search.label_smoothing = 0.1; allowed: 0 with several labels an image, which '
+  several = dataset()._replace(names=('a', 'b'))
+  config = changed('search.label_smoothing', 0.1)
+  config.retrain.epochs = 0
+  lib.validate(config, 1, several)  # of noise, which has one class an image
+  config.source.label_rate = 0.5
+  with pytest.raises(ValueError, match=f'{message}source.label_rate = 0.5 gives'):
+    lib.validate(config, 1)
+  config.source.pretext = 'rotation'
+  lib.validate(config, 1)
+  for name in ('real', 'shuffled_labels'):
+    config.source.update(dict(name=name, pretext=''))
+    lib.validate(config, 1, dataset())
+    with pytest.raises(ValueError, match=f'{message}data.path = .* gives'):
+      lib.validate(config, 1, several)
+
+
 def test_stem_of_the_search_fits_its_space():
   config = changed('search.stem', 'imagenet')
   lib.validate(config, 1)

@@ -41,7 +41,7 @@ ORDER = (
   'search',
   'generator communication earlier_search',
   'rules phases',
-  'given_genotype method_checks',
+  'given_genotype method_checks stage_checks',
   'checks',
   'config runs usage',
   'claim figures tables analysis',

@@ -189,8 +189,8 @@ def test_the_cell_that_turns_most_is_one_within(monkeypatch):
 
   monkeypatch.setattr(METHODS['rlnas'], '_angles', lambda *args: turns)
   net = Net(space, None, None, None)
-  for few in (20_000, 0):  # ranked whole, and by evolution
-    monkeypatch.setattr(METHODS['rlnas'], 'FEW_CELLS', few)
+  for how in ('exhaustive', 'evolution'):
+    config.method.rlnas.search = how
     found = METHODS['rlnas'].decode(jax.random.key(0), None, net=net, hp=config.method)
     codes = {'normal': np.array([space.ops.index(op) for op in found.ops])}
     limit = config.search.max_parameters

@@ -28,6 +28,8 @@ DARTS = {
   **{'search.lr': 0.025, 'search.lr_end': 0.001, 'search.lr_schedule': 'cosine'},
   **{'search.lr_warmup': 0, 'search.momentum': 0.9, 'search.weight_decay': 3e-4},
   **{'search.clip': 5.0, 'search.train_portion': 0.5, 'search.affine': False},
+  **{'search.nesterov': False, 'search.decayed': 'all', 'search.clip_by': 'norm'},
+  **{'search.label_smoothing': 0.0},
   **{'search.augment.cutout': 0, 'search.partial_channels': 1, 'search.subset': 1.0},
   **{'method.arch_lr': 3e-4, 'method.arch_betas': (0.5, 0.999), 'method.arch_weight_decay': 1e-3},
   **{'method.arch_clip': 0.0, 'method.warmup_epochs': 0, 'method.order': 1},
@@ -52,7 +54,7 @@ CIFAR = {
   },
   'gdas': {
     **{'search.cells': 6, 'search.batch': 256, 'search.epochs': 250, 'search.weight_decay': 5e-4},
-    **{'method.gdas.tau': 10.0, 'method.gdas.tau_end': 0.1},
+    **{'method.gdas.tau': 10.0, 'method.gdas.tau_end': 0.1, 'search.nesterov': True},
   },
   'pc_darts': {
     **{'search.partial_channels': 4, 'search.batch': 256, 'search.lr': 0.1, 'search.lr_end': 0.0},
@@ -101,7 +103,9 @@ IMAGENET = {
   'random_search': PART | CIFAR['random_search'],
   'rlnas': {
     **{'search.channels': 48, 'search.cells': 14, 'search.batch': 512, 'search.epochs': 50},
-    **{'search.lr': 0.1, 'search.lr_end': 5e-4, 'search.lr_schedule': 'linear'},
+    **{'search.lr': 0.1, 'search.lr_end': 5e-4, 'search.lr_schedule': 'linear_by_step'},
+    **{'search.decayed': 'convolutions', 'search.clip_by': 'value'},
+    **{'search.label_smoothing': 0.1},
     **{'search.weight_decay': 4e-5, 'search.affine': True, 'search.train_portion': 0.999},
     **{'search.max_multiply_adds': 600_000_000, **EVOLUTION},
   },
@@ -119,6 +123,9 @@ STAGES = {  # the key of a stage -> values of its stages
     },
   ),
 }
+
+
+PLAIN = ('nesterov', 'decayed', 'clip_by', 'label_smoothing', 'lr_schedule')
 
 
 def load(name, choice):
@@ -147,6 +154,14 @@ def test_every_method_is_valid_on_every_data_set(name, dataset, scale, tmp_path)
   lib.validate(config, 1)
   if scale == 'paper' and protocol(config) != 'cifar':
     assert config.retrain == default.get_config(f'{scale},{dataset}').retrain
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_the_laptop_scale_has_plain_optimizers(name):
+  of_all = {key: default.paper().search[key] for key in PLAIN}
+  for dataset in DATASETS:
+    search = load(name, f'laptop,{dataset}').search
+    assert {key: search[key] for key in PLAIN} == of_all
 
 
 def test_every_method_has_a_config():
@@ -182,6 +197,8 @@ def test_every_method_is_valid_on_nasbench201(method, scale):
   evolution = config.method.evolution
   assert (evolution.population, evolution.parents) == (100, 30)
   assert (evolution.mutations, evolution.crossovers) == (50, 50)
+  nesterov = scale == 'paper' and method in ('rlnas', 'gdas')
+  assert config.search.nesterov == nesterov
   if scale == 'paper':
     search = {'space': 'nasbench201', 'channels': 16, 'cells': 5, 'batch': 64, 'lr': 0.025}
     search |= {'lr_end': 0.001, 'epochs': {'rlnas': 250, 'gdas': 250}.get(method, 50)}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from unrealnas_jax import optimizers
+from configs import rlnas
+from unrealnas_jax import optimizers, search
 
 SGD = {
   'lr': 0.1,
@@ -56,6 +57,44 @@ def test_sgd_clips_then_adds_decay_then_momentum():
 def test_sgd_leaves_small_gradients_as_they_are():
   (after,) = descend(optimizers.sgd(ConfigDict(SGD), 1), jnp.float32(0), [jnp.float32(4)])
   np.testing.assert_allclose(after, -0.4, rtol=1e-6)
+
+
+def test_nesterov_looks_one_step_of_momentum_ahead():
+  """PyTorch's rule: buffer = 0.9 * buffer + g, then the step is 0.1 * (g + 0.9 * buffer).
+
+  Gradients 1 and 2 at 0, without decay: buffers 1 and 2.9, steps 0.1 * 1.9 and, in the second
+  epoch, 0.05 * (2 + 0.9 * 2.9) = 0.2305.
+  """
+  hp, gradients = ConfigDict(SGD | {'weight_decay': 0.0}), [jnp.float32(1), jnp.float32(2)]
+  path = descend(optimizers.sgd(hp, 1, nesterov=True), jnp.float32(0), gradients)
+  np.testing.assert_allclose(path, [-0.19, -0.4205], rtol=1e-6)
+
+
+def test_clip_by_value_leaves_small_values_as_they_are():
+  """Of 6, -8 and 2 the first two are cut to 5; the norm would have shrunk all three."""
+  hp = ConfigDict(SGD | {'weight_decay': 0.0})
+  transform = optimizers.sgd(hp, 1, clip_by='value')
+  (after,) = descend(transform, jnp.zeros(3), [jnp.array([6.0, -8.0, 2.0])])
+  np.testing.assert_allclose(after, [-0.5, 0.5, -0.2], rtol=1e-6)
+
+
+def test_only_convolutions_decay():
+  """Without gradients a weight w becomes 1 - 0.1 * 0.01 * 1 = 0.999 if it decays."""
+  config = rlnas.get_config('laptop')
+  config.search.update(dict(cells=3, channels=4, stem='imagenet'))
+  params, _ = jax.eval_shape(search.make_net(config, 5, 3).init, jax.random.key(0))
+  ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape[:1]), params)
+  transform = optimizers.sgd(ConfigDict(SGD), 1, decayed='convolutions')
+  (after,) = descend(transform, ones, [jax.tree.map(jnp.zeros_like, ones)])
+  norms = {'scale', 'bias'}
+  kernels = {'kernel', 'depthwise', 'pointwise', 'even', 'odd'}
+  seen = set()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(after):
+    name = path[-1].key
+    seen.add(name)
+    decays = name in kernels and path[0].key != 'classifier'
+    np.testing.assert_allclose(leaf, 0.999 if decays else 1.0, rtol=1e-6, err_msg=str(path))
+  assert seen == norms | kernels
 
 
 def test_adam_adds_decay_to_the_gradient():
@@ -109,6 +148,15 @@ def test_schedules_are_those_of_the_official_codes(arguments, rates):
   for epoch, expected in rates.items():
     for step in (390 * epoch, 390 * epoch + 389):
       assert float(rate(jnp.int32(step))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_linear_by_step_is_one_straight_line():
+  """From 0.1 to 0.02 in 2 epochs of 390 steps; the end would come after the last step."""
+  rate = learning_rate('linear_by_step', 0.1, 0.02, 2)
+  steps = np.array([0, 1, 389, 390, 779])
+  expected = 0.1 - 0.08 * steps / 780
+  np.testing.assert_allclose([rate(jnp.int32(step)) for step in steps], expected, rtol=1e-6)
+  assert float(rate(jnp.int32(780))) == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize(

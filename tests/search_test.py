@@ -109,6 +109,20 @@ def of_epochs(folder):
   return [line for line in lines(folder) if 'epoch' in line]
 
 
+def test_settings_of_the_weights_reach_optimizers_and_loss():
+  """Of the gradients 7 and -2 the first is cut to 5, and Nesterov's first step is 1.9 of it."""
+  config = make_config()
+  config.search.update(dict(nesterov=True, clip_by='value', decayed='convolutions', lr=0.1))
+  config.search.update(dict(momentum=0.9, clip=5.0, weight_decay=0.5, label_smoothing=0.1))
+  weights = search.make_optimizers(config, 1).weights
+  params = {'stem': {'kernel': jnp.float32(1), 'bias': jnp.float32(1)}}
+  gradient = {'stem': {'kernel': jnp.float32(7), 'bias': jnp.float32(-2)}}
+  updates, _ = weights.update(gradient, weights.init(params), params)
+  np.testing.assert_allclose(updates['stem']['kernel'], -0.1 * 1.9 * (5 + 0.5), rtol=1e-6)
+  np.testing.assert_allclose(updates['stem']['bias'], 0.1 * 1.9 * 2, rtol=1e-6)
+  assert search.make_net(config, 4, 1).smoothing == 0.1
+
+
 def test_halves_are_kept_apart_and_test_images_out(tmp_path, stand_ins):
   genotype, facts = search.run(make_config(), make_dataset(), tmp_path)
   assert facts['search_steps'] == 8

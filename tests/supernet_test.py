@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch_names
 
-from unrealnas_jax import cost, supernet, torch_weights
+from unrealnas_jax import cost, objective, supernet, torch_weights
 from unrealnas_jax.genotype import Genotype
 from unrealnas_jax.network import Network
 from unrealnas_jax.spaces.darts import SPACE
@@ -95,6 +95,22 @@ def test_odd_sizes_have_finite_gradients_everywhere():
   for gradient in weights.values():
     assert jnp.isfinite(gradient).all()
     assert ((gradient == 0) == (jnp.arange(4)[None] == none)).all()
+
+
+def test_train_loss_smooths_labels_and_loss_does_not():
+  net, images, labels = tiny.net(), tiny.noise(2, 8, 8, 3), jnp.array([0, 3])
+  arguments = *tiny.variables(net), tiny.mixing(net.space), images, labels
+
+  @jax.jit
+  def losses():
+    smooth = net._replace(smoothing=0.1)
+    return [f(*arguments) for f in (net.loss, net.train_loss, smooth.loss, smooth.train_loss)]
+
+  (plain, (_, logits)), reduced, measured, (smoothed, _) = losses()
+  assert plain == reduced[0] == measured[0]
+  np.testing.assert_allclose(plain, objective.loss(logits, labels), rtol=1e-5)
+  np.testing.assert_allclose(smoothed, objective.loss(logits, labels, 0.1), rtol=1e-5)
+  assert smoothed != plain
 
 
 @pytest.mark.parametrize('image', [(9, 7, 1), (8, 8, 5), (1, 1, 1), (2, 33, 3)])

@@ -1,13 +1,17 @@
 """Timing of a step: what is counted, per step of the plan."""
 
 import itertools
+import pathlib
 import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unrealnas_jax import loop, parallel, timing
+from configs import noise
+from unrealnas_jax import benchmark, loop, parallel, timing
+
+CONFIGS = pathlib.Path(__file__).parent.parent / 'configs'
 
 
 def plan(per_call):
@@ -39,6 +43,15 @@ def test_seconds_are_those_of_a_step(monkeypatch):
   assert (timed.step_seconds, timed.least_step_seconds) == (1.5, 0.5)
   assert timed.losses == {'train_loss': 0}
   assert len(list(clock)) == 0  # a first call and three more
+
+
+def test_a_search_is_timed_past_its_warm_up():
+  """In which the architecture would only be measured."""
+  config = noise.get_config('laptop')
+  config = benchmark.of_method(config, f'{CONFIGS}/noise.py:laptop', 'pc_darts', {})
+  plan, (_, state, *_), _ = benchmark.prepare(config, None)
+  assert config.method.warmup_epochs > 0
+  assert state.step == config.method.warmup_epochs * plan.epoch_steps
 
 
 def test_first_arguments_are_the_state_and_the_batches_of_the_first_call():

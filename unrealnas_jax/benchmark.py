@@ -171,9 +171,10 @@ def prepare(config, dataset, plain=False):
   """(the plan of the first stage of a search, what its first call is given, facts of it)"""
   config, *later = stages.configs(config)
   key, plan, *_ = search.prepare(config, dataset, plain=plain)
+  warmup = config.method.warmup_epochs * plan.epoch_steps
   hp, facts = config.search, {'method': config.method.name}
   facts |= {'channels': hp.channels, 'cells': hp.cells, 'stages': 1 + len(later)}
-  return plan, timing.first_arguments(key, plan), facts
+  return plan, timing.first_arguments(key, plan, warmup), facts
 
 
 def prepare_retraining(config, dataset):

@@ -2,38 +2,9 @@
 
 import os
 
-from unrealnas_jax import given_genotype, method_checks, stages, tabular
+from unrealnas_jax import given_genotype, method_checks, tabular
 from unrealnas_jax.phases import examples_of, needs_images, phases, sizes, sources
 from unrealnas_jax.rules import PATH
-
-
-def check_stages(config):
-  """Problems of config.stages and of what does not go with it, or with searches together."""
-  from unrealnas_jax.methods import METHODS
-
-  try:
-    stages.configs(config)
-  except ValueError as error:
-    yield f'stages = {config.stages!r}; {error}; allowed: keys of configs/default.py'
-  method = config.method
-  parting = config.stages or method.eigenvalue.every or method.selection == 'perturbation'
-  if config.seeds_together > 1 and parting:
-    yield (
-      f'seeds_together = {config.seeds_together}; allowed: 1 with stages, method.eigenvalue.every '
-      "or method.selection = 'perturbation', where searches part"
-    )
-  if config.seeds_together > 1 and METHODS[method.name].SPARSE:
-    yield (
-      f'seeds_together = {config.seeds_together}; allowed: 1 with method.name = {method.name!r}: '
-      'searches together would compute all operations, where each alone computes one an edge'
-    )
-  if config.seeds_together > 1 and method.order == 2 and method.hvp == 'exact':
-    yield (
-      f"seeds_together = {config.seeds_together}; allowed: 1 with method.hvp = 'exact', which "
-      "cannot be taken of searches together; method.hvp = 'finite_difference' can"
-    )
-  if config.search.kept_ops and not config.stages:
-    yield f'search.kept_ops = {config.search.kept_ops}; allowed: 0 without stages'
 
 
 def _check_work(config, devices, dataset):
@@ -206,6 +177,24 @@ def _check_labels(config, devices, dataset):
       f'retrain.label_smoothing = {smoothing}; allowed: 0 with several labels an image, which '
       f'data.path = {config.data.path!r} has'
     )
+  smoothing, several = config.search.label_smoothing, _several_of_search(config, dataset)
+  if 'search' in phases(config) and smoothing and several:
+    yield (
+      f'search.label_smoothing = {smoothing}; allowed: 0 with several labels an image, which '
+      f'{several} gives'
+    )
+
+
+def _several_of_search(config, dataset):
+  """'key = value' of what gives images of a search several labels; '' if each has one class."""
+  source = config.source
+  if source.pretext:
+    return ''
+  if source.name in ('real', 'shuffled_labels', 'noisy_labels'):
+    return f'data.path = {config.data.path!r}' if dataset and dataset.names else ''
+  if source.name == 'generated' and source.labels == 'condition':
+    return f'source.generator = {source.generator!r}' if _makes_several(config) else ''
+  return f'source.label_rate = {source.label_rate}' if source.label_rate else ''
 
 
 def _check_search_stem(config, devices, dataset):

@@ -3,8 +3,9 @@
 import json
 
 from unrealnas_jax import stages
-from unrealnas_jax.checks import CHECKS, check_stages
+from unrealnas_jax.checks import CHECKS
 from unrealnas_jax.rules import check
+from unrealnas_jax.stage_checks import check_stages
 
 LISTED = 20  # problems that one message lists
 

@@ -67,7 +67,8 @@ def _search(config, found, dataset):
     size += f'; {len(config.seeds)} seeds, of which one program searches {len(groups[0])}'
   if groups and len(groups[0]) > 1:
     key, plan, _ = search.prepare_together(groups[0], dataset)
-  return _phase(config.search, key, plan, size)
+  warmup = config.method.warmup_epochs * plan.epoch_steps
+  return _phase(config.search, key, plan, size, warmup)
 
 
 def _generator(config, dataset):
@@ -84,11 +85,11 @@ def _retraining(config, found, source, of_cell):
   return _phase(config.retrain, found.key, found.plan, f'{numbers}, {of_cell}')
 
 
-def _phase(hp, key, plan, size):
+def _phase(hp, key, plan, size, warmup=0):
   steps = f'{plan.steps:,} steps of {hp.batch} images, {plan.epoch_steps:,} an epoch'
   lines = [('size', size)]
   if plan.steps:
-    arguments = timing.first_arguments(key, plan)
+    arguments = timing.first_arguments(key, plan, warmup)
     lines += _costs(plan, timing.measure(plan, arguments, CALLS), _batch_bytes(*arguments))
   return '\n'.join([f'{plan.phase}: {steps}', *(f'  {name:12} {text}' for name, text in lines)])
 

@@ -1,5 +1,6 @@
 """What keys of a method must be together: (config, devices, dataset or None) -> problems."""
 
+from unrealnas_jax.decoding import UNLIMITED_SKIPS
 from unrealnas_jax.phases import needs_images, phases
 
 
@@ -50,12 +51,22 @@ def _check_learning_rates(config, devices, dataset):
 
 
 def _check_epochs(config, devices, dataset):
-  if config.search.epochs == 0 and config.method.name != 'random':
+  from unrealnas_jax.methods import LEARNED
+
+  method, epochs = config.method, config.search.epochs
+  if 'search' not in phases(config):
+    return
+  if epochs == 0 and method.name != 'random':
     yield "search.epochs = 0; allowed: at least 1, or 0 with method.name = 'random'"
+  elif method.name in LEARNED and method.warmup_epochs >= epochs:
+    yield (
+      f'method.warmup_epochs = {method.warmup_epochs}; allowed: less than search.epochs = '
+      f'{epochs}, or the architecture never learns'
+    )
 
 
 def _check_method(config, devices, dataset):
-  from unrealnas_jax.methods import METHODS
+  from unrealnas_jax.methods import LEARNED
   from unrealnas_jax.spaces import SPACES
 
   rate, count, ops = (
@@ -65,31 +76,53 @@ def _check_method(config, devices, dataset):
   )
   if rate and config.method.name != 'pdarts':
     yield f"method.skip_dropout = {rate}; allowed: 0 unless method.name = 'pdarts'"
-  if config.method.eigenvalue.every and METHODS[config.method.name].SPARSE:
-    yield (
-      f'method.eigenvalue.every = {config.method.eigenvalue.every}; allowed: 0 with method.name = '
-      f'{config.method.name!r}, which has no mixed weights to measure'
-    )
+  for key, value, allowed in (
+    ('eigenvalue.every', config.method.eigenvalue.every, 0),
+    ('max_skips', config.method.max_skips, UNLIMITED_SKIPS),
+    ('warmup_epochs', config.method.warmup_epochs, 0),
+    ('selection', config.method.selection, 'alphas'),
+  ):
+    if 'search' in phases(config) and config.method.name not in LEARNED and value != allowed:
+      yield (
+        f'method.{key} = {value!r}; allowed: {allowed!r} with method.name = '
+        f'{config.method.name!r}, which has no alphas, or method.name = {", ".join(LEARNED)}'
+      )
+  if config.method.name not in LEARNED and count:
+    yield f'search.kept_ops = {count}; allowed: 0 with method.name = {config.method.name!r}'
   if count > ops or count == 1:
     yield f'search.kept_ops = {count}; allowed: 0 for all, or from 2 to {ops}'
 
 
 def _check_selection(config, devices, dataset):
-  from unrealnas_jax.methods import METHODS
-
   method = config.method
   if 'search' not in phases(config) or method.selection != 'perturbation':
     return
-  if METHODS[method.name].SPARSE:
-    mixing = ', '.join(name for name in METHODS if not METHODS[name].SPARSE)
-    yield (
-      f"method.selection = 'perturbation'; allowed: 'alphas' with method.name = {method.name!r}, "
-      f'whose supernet is trained path by path, or method.name = {mixing}'
-    )
   if method.eigenvalue.every:
     yield (
       f'method.eigenvalue.every = {method.eigenvalue.every}; allowed: 0 with method.selection = '
       "'perturbation', which needs the supernet of the epoch that the cell would be taken of"
+    )
+
+
+def _check_cells(config, devices, dataset):
+  from unrealnas_jax.methods import paths, rlnas
+  from unrealnas_jax.spaces import SPACES
+
+  method, space = config.method, config.search.space
+  if 'search' not in phases(config) or method.name != 'rlnas':
+    return
+  if method.rlnas.search == 'exhaustive':
+    if paths.number_of_cells(SPACES[space]) > rlnas.MOST_CELLS:
+      yield (
+        f"method.rlnas.search = 'exhaustive'; allowed: 'evolution' with search.space = {space!r}, "
+        'which has too many cells to rank them all'
+      )
+    return
+  bred = method.evolution.mutations + method.evolution.crossovers
+  if bred > method.evolution.population:
+    yield (
+      f'method.evolution.mutations + method.evolution.crossovers = {bred}; allowed: at most '
+      f'method.evolution.population = {method.evolution.population}, the cells of a generation'
     )
 
 
@@ -103,7 +136,7 @@ def _check_limits(config, devices, dataset):
   from unrealnas_jax.spaces import SPACES
 
   space, method = SPACES[config.search.space], METHODS[config.method.name]
-  draws = hasattr(method, 'draws') and method.draws(space)
+  draws = hasattr(method, 'draws') and method.draws(config.method)
   try:
     images = dataset or data.make_source(config, None)
   except ValueError:
@@ -124,6 +157,7 @@ CHECKS = (
   _check_epochs,
   _check_method,
   _check_selection,
+  _check_cells,
   _check_limits,
   _check_partial,
 )

@@ -5,6 +5,7 @@ optax.adamw and a decay after momentum would be other methods.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -37,6 +38,7 @@ def turn_at(step, steps, turns):
 def learning_rate(hp, epoch_steps, turns=1):
   """step -> learning rate: it falls from lr to lr_end by a schedule, changing once an epoch.
 
+  By linear_by_step it changes at every step.
   In each of the first lr_warmup epochs e it is only a part of that, (e + 1) / lr_warmup.
   hp: config.search or config.retrain; turns: how many share the steps (`turn_at`), each of which
   begins anew; what is left over in the end stays where the last one ended.
@@ -51,7 +53,8 @@ def learning_rate(hp, epoch_steps, turns=1):
       step = jnp.minimum(step - first, length - 1)
     epoch = step // epoch_steps
     part = jnp.minimum((epoch + 1) / hp.lr_warmup, 1) if hp.lr_warmup else 1
-    return part * schedule(hp.lr, hp.lr_end, epoch, epochs)
+    time = step / epoch_steps if schedule is _linear_by_step else epoch
+    return part * schedule(hp.lr, hp.lr_end, time, epochs)
 
   return rate
 
@@ -73,20 +76,49 @@ def _exponential(lr, lr_end, epoch, epochs):
   return lr * (lr_end / lr) ** (epoch / epochs)
 
 
-SCHEDULES = {'cosine': _cosine, 'linear': _linear, 'exponential': _exponential}
+def _linear_by_step(lr, lr_end, epoch, epochs):
+  """As RLNAS trains on ImageNet: one straight line. epoch: with its fraction"""
+  return lr + (lr_end - lr) * epoch / epochs
 
 
-def sgd(hp, epoch_steps, clip=True, turns=1):
-  """Clips the gradient's norm, adds L2, then momentum; hp: config.search or config.retrain.
+SCHEDULES = {
+  'cosine': _cosine,
+  'linear': _linear,
+  'exponential': _exponential,
+  'linear_by_step': _linear_by_step,
+}
 
-  clip: whether it clips; its state is the same either way. turns: as in learning_rate
+
+def sgd(hp, epoch_steps, clip=True, turns=1, nesterov=False, clip_by='norm', decayed='all'):
+  """Clips the gradient, adds L2, then momentum; hp: config.search or config.retrain.
+
+  clip: whether it clips; its state is the same either way. turns: as in learning_rate; the others
+  are keys of config.search
   """
   return optax.chain(
-    optax.clip_by_global_norm(hp.clip) if clip else optax.identity(),
-    optax.add_decayed_weights(hp.weight_decay),
-    optax.trace(decay=hp.momentum),
+    CLIPS[clip_by](hp.clip) if clip else optax.identity(),
+    optax.add_decayed_weights(hp.weight_decay, DECAYED[decayed]),
+    optax.trace(decay=hp.momentum, nesterov=nesterov),
     optax.scale_by_learning_rate(learning_rate(hp, epoch_steps, turns)),
   )
+
+
+CLIPS = {'norm': optax.clip_by_global_norm, 'value': optax.clip}
+
+
+def _convolutions(params):
+  """Which leaves of a supernet's params are kernels of convolutions: a tree of bools.
+
+  Not norms, nor the classifier: the filter of RLNAS's code asks for a name that its own has not.
+  """
+
+  def is_one(path, _):
+    return path[0].key != 'classifier' and path[-1].key not in ('scale', 'bias')
+
+  return jax.tree_util.tree_map_with_path(is_one, params)
+
+
+DECAYED = {'all': None, 'convolutions': _convolutions}
 
 
 def adam(hp):

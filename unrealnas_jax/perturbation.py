@@ -9,7 +9,8 @@ As in the official code: the removed weight is not given to others, norms use th
 batch, the method's own step tunes, so that the architecture of undecided edges learns on, and an
 epoch follows the last decision. Otherwise than there: images are not augmented for a decision, an
 incomplete last batch is left out, and the learning rate also falls on NAS-Bench-201. `none` can be
-chosen only where a cell has no other way to drop an edge.
+chosen only where a cell has no other way to drop an edge. What bypasses an edge of partial channels
+is weighted by the sum of the edge's weights, so it dims with a removed one.
 Source: Wang et al. 2021, "Rethinking Architecture Selection in Differentiable NAS", algorithm 1;
 ruocwang/darts-pt, sota/cnn/projection.py and nasbench201/projection.py.
 """

@@ -115,6 +115,7 @@ RULES = {
   'method.sdarts.steps': _whole(1),
   'method.sdarts.step_size': _POSITIVE,
   'method.rlnas.angle': _one_of(('network', 'edges')),
+  'method.rlnas.search': _one_of(('evolution', 'exhaustive')),
   'method.evolution.population': _whole(1),
   'method.evolution.generations': _whole(1),
   'method.evolution.parents': _whole(1),
@@ -158,8 +159,12 @@ RULES = {
   'search.lr_schedule': Rule(str, 'the name of a schedule'),
   'search.lr_warmup': _whole(0),
   'search.momentum': _BELOW_ONE,
+  'search.nesterov': _SWITCH,
   'search.weight_decay': _NOT_NEGATIVE,
+  'search.decayed': Rule(str, 'the name of a group of weights'),
   'search.clip': _POSITIVE,
+  'search.clip_by': Rule(str, 'the name of a limit'),
+  'search.label_smoothing': _BELOW_ONE,
   'search.augment.pad': _whole(0),
   'search.augment.flip': _SWITCH,
   'search.augment.cutout': _whole(0),
@@ -239,7 +244,7 @@ def _registries():
   from unrealnas_jax.methods import METHODS
   from unrealnas_jax.methods.sdarts import PERTURBATIONS
   from unrealnas_jax.methods.unrolled import HVP
-  from unrealnas_jax.optimizers import SCHEDULES
+  from unrealnas_jax.optimizers import CLIPS, DECAYED, SCHEDULES
   from unrealnas_jax.spaces import SPACES
   from unrealnas_jax.stems import STEMS
 
@@ -258,6 +263,8 @@ def _registries():
     'retrain.stem': _one_of(STEMS),
     'search.lr_schedule': _one_of(SCHEDULES),
     'retrain.lr_schedule': _one_of(SCHEDULES),
+    'search.clip_by': _one_of(CLIPS),
+    'search.decayed': _one_of(DECAYED),
     'data.uncertain': _one_of(POLICIES),
   }
 

@@ -30,7 +30,7 @@ from unrealnas_jax import (
 from unrealnas_jax import genotype as genotypes
 from unrealnas_jax.data import augment, batches, pretext
 from unrealnas_jax.data.source import show
-from unrealnas_jax.methods import METHODS, alphas, turns
+from unrealnas_jax.methods import LEARNED, METHODS, alphas, turns
 from unrealnas_jax.spaces import SPACES
 from unrealnas_jax.state import SearchState
 
@@ -103,7 +103,8 @@ def run_together(configs, dataset, workdir):
 
 def _facts(config, search, genotype, dataset, seconds, steps):
   """What result.json says of every search."""
-  selection = {} if search.method.SPARSE else {'selection': config.method.selection}
+  learned = config.method.name in LEARNED
+  selection = {'selection': config.method.selection} if learned else {}
   priced = limits.facts(config, genotype, dataset or search.source)
   return {'search_seconds': seconds, 'search_steps': steps} | selection | priced
 
@@ -205,17 +206,22 @@ def make_net(config, classes, image_channels, weights=None, plain=False, sparse=
       skip_dropout=config.method.skip_dropout > 0,
     )
   )
-  return net._replace(kept=kept)
+  return net._replace(kept=kept, smoothing=config.search.label_smoothing)
 
 
 def make_optimizers(config, epoch_steps):
-  """The optimizers of the weights, whose learning rate changes once an epoch, and of the alphas."""
-  sgd = functools.partial(optimizers.sgd, config.search, epoch_steps, turns=turns(config.method))
+  """The optimizers of the weights and of the alphas."""
+  hp = config.search
+  sgd = functools.partial(
+    *(optimizers.sgd, hp, epoch_steps),
+    turns=turns(config.method),
+    **{name: hp[name] for name in ('nesterov', 'clip_by', 'decayed')},
+  )
   return optimizers.Optimizers(
     weights=sgd(),
     arch=optimizers.adam(config.method),
     epoch_steps=epoch_steps,
-    steps=config.search.epochs * epoch_steps,
+    steps=hp.epochs * epoch_steps,
     unrolled=sgd(clip=False),
   )
 

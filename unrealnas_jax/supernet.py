@@ -24,7 +24,9 @@ class Net(NamedTuple):
   loss: (params, stats, weights, images, labels) -> (objective.loss, (new stats, logits)),
     in training mode unless train=False, in parts of shape.microbatch images; labels: as objective
     takes them. With twice=True jax.jvp can be taken of its gradient with respect to the weights.
+    smoothing: of labels
   kept: {kind: bool [E, O]}, the operations that are left to each edge; None for all
+  smoothing: of train_loss
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
   shape.skip_dropout is set, loss also takes dropout=(key, rate).
   """
@@ -34,6 +36,12 @@ class Net(NamedTuple):
   apply: Callable
   loss: Callable
   kept: dict | None = None
+  smoothing: float = 0.0
+
+  @property
+  def train_loss(self):
+    """The loss that params are trained by; all else is measured by `loss`, of sharp labels."""
+    return functools.partial(self.loss, smoothing=self.smoothing) if self.smoothing else self.loss
 
 
 class Shape(NamedTuple):
@@ -78,11 +86,13 @@ def make(shape):
   """The supernet of a Shape."""
   apply = functools.partial(_apply, shape)
 
-  def loss(params, stats, weights, images, labels, dropout=None, twice=False, train=True):
+  def loss(
+    params, stats, weights, images, labels, dropout=None, twice=False, train=True, smoothing=0.0
+  ):
     def of_part(number, images, labels):
       drop = dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
       logits, new = apply(params, stats, weights, images, train=train, dropout=drop, twice=twice)
-      return objective.loss(logits, labels), (new, logits)
+      return objective.loss(logits, labels, smoothing), (new, logits)
 
     examples = images, labels
     return microbatch.mean_loss(of_part, examples, shape.microbatch, shape.axis_name)

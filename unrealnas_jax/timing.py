@@ -5,6 +5,7 @@ import time
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from unrealnas_jax import parallel
 
@@ -23,9 +24,15 @@ class Timed(NamedTuple):
   losses: dict[str, float]
 
 
-def first_arguments(key, plan):
-  """What the first call of a plan's step is given: key, state and batches, on the devices."""
-  key, state = parallel.replicate((key, jax.jit(plan.init)()))
+def first_arguments(key, plan, warmup=0):
+  """What the first call of a plan's step is given: key, state and batches, on the devices.
+
+  warmup: steps that a search begins with and that compute less; the state is said to be past them.
+  """
+  state = jax.jit(plan.init)()
+  if warmup:
+    state = state.replace(step=jnp.full_like(state.step, warmup))
+  key, state = parallel.replicate((key, state))
   batches = next(iter(plan.batches(range(plan.per_call))))
   return key, state, *(parallel.shard(batch, plan.batch_axis) for batch in batches)
 

@@ -65,14 +65,23 @@ def test_resized(tmp_path):
   assert dataset.test.read(np.arange(2))['image'].shape == (2, 3, 3, 3)
 
 
-def test_rows_sorted_by_class_are_shuffled_together(tmp_path):
-  x = np.arange(60, dtype=np.uint8).reshape(60, 1, 1)
-  path = write(tmp_path, x_train=x, y_train=np.arange(60) // 20, x_test=x, y_test=np.zeros(60, int))
+@pytest.mark.parametrize('order', [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_rows_in_blocks_by_class_are_shuffled_together(tmp_path, order):
+  x = np.concatenate([20 * n + np.arange(20, dtype=np.uint8) for n in order]).reshape(60, 1, 1)
+  path = write(tmp_path, x_train=x, y_train=x.ravel() // 20, x_test=x, y_test=np.zeros(60, int))
   first, second = (datasets.load(config(path)).train.read(np.arange(60)) for _ in range(2))
   assert set(first['label'][:30]) == {0, 1, 2}  # unshuffled, the first half would lack class 2
   np.testing.assert_array_equal(first['image'].ravel() // 20, first['label'])
   np.testing.assert_array_equal(np.sort(first['image'].ravel()), np.arange(60))
   np.testing.assert_array_equal(first['image'], second['image'])
+
+
+def test_rows_in_a_mixed_order_stay_in_it(tmp_path):
+  y = np.random.default_rng(0).permutation(np.arange(60) % 3)
+  x = np.arange(60, dtype=np.uint8).reshape(60, 1, 1)
+  changes = {'x_train': x, 'y_train': y, 'x_test': x[:9], 'y_test': y[:9]}
+  batch = datasets.load(config(write(tmp_path, **changes))).train.read(np.arange(60))
+  np.testing.assert_array_equal(batch['image'].ravel(), np.arange(60))
 
 
 @pytest.mark.parametrize('dtype', [np.int8, np.float64])

@@ -84,6 +84,27 @@ def test_weight_step():
   assert metrics == {'train_loss': 1 * 2 * 3, 'train_accuracy': 0.75}
 
 
+def test_labels_are_smoothed_where_params_are_trained_alone():
+  """Smoothing is here a factor of the loss, 1 + 0.5, and with it of the gradient of w."""
+
+  def smoothed(*arguments, smoothing=0.0, **dropout):
+    value, seen = loss(*arguments, **dropout)
+    return value * (1 + smoothing), seen
+
+  (plain, smooth), metrics = zip(
+    *(
+      on_devices(functools.partial(darts.step, None, net=net, tx=TX, hp=HP), state(), TRAIN, VAL)
+      for net in (NET, NET._replace(loss=smoothed, smoothing=0.5))
+    ),
+    strict=True,
+  )
+  np.testing.assert_array_equal(plain.arch['normal'], smooth.arch['normal'])
+  assert metrics[0]['val_loss'] == metrics[1]['val_loss']
+  np.testing.assert_allclose(metrics[1]['train_loss'], 1.5 * metrics[0]['train_loss'], rtol=1e-6)
+  np.testing.assert_allclose(smooth.params['w'] - 2, 1.5 * (plain.params['w'] - 2), rtol=1e-5)
+  assert NET.train_loss is NET.loss
+
+
 def test_arch_step_asks_for_no_gradient_of_the_params():
   @jax.custom_vjp
   def untouched(w):

@@ -53,10 +53,10 @@ def loss(params, stats, weights, images, labels, dropout=None, twice=False):
 NET = Net(tiny.TINY, init=None, apply=None, loss=loss)
 
 
-def make_tx(**changes):
+def make_tx(nesterov=False, **changes):
   """The search's optimizers of the weights; the architecture moves by minus its gradient."""
   hp = ConfigDict(SGD | changes)
-  sgd = functools.partial(optimizers.sgd, hp, epoch_steps=2)
+  sgd = functools.partial(optimizers.sgd, hp, epoch_steps=2, nesterov=nesterov)
   return optimizers.Optimizers(sgd(), optax.sgd(1.0), 2, 4, unrolled=sgd(clip=False))
 
 
@@ -86,13 +86,13 @@ def on_devices(step, state, *halves, devices=2):
   return jax.vmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=(None, None))(state, *batches)
 
 
-def arch_step(tx, hvp):
+def arch_step(tx, hvp, net=NET):
   """(state, train, val) -> (state, metrics)"""
 
   def step(state, train, val):
     gradient = functools.partial(unrolled.second_order, train=train, hvp=hvp)
     return bilevel.arch_step(
-      state, val, net=NET, tx=tx, weights=lambda arch: arch, gradient=gradient
+      state, val, net=net, tx=tx, weights=lambda arch: arch, gradient=gradient
     )
 
   return step
@@ -124,6 +124,34 @@ def test_equals_the_closed_form(hvp, tolerance, devices):
   np.testing.assert_allclose(metrics['val_loss'], value, rtol=1e-5)
   assert metrics['val_accuracy'] == 0.75
   assert after.batch_stats['seen'] == 10 + VAL.mean()
+
+
+@every_hvp
+def test_looks_ahead_by_the_momentum_of_nesterov(hvp):
+  """Its step is (1 + m) g + m^2 b: that of plain momentum at another rate with another buffer."""
+  before, m = make_state(tx := make_tx(nesterov=True)), SGD['momentum']
+  buffer = optax.tree.get(before.weight_opt, 'trace')
+  buffer = np.concatenate([buffer['p'], buffer['q']]) * m / (1 + m)
+  expected, value = closed_form(buffer, lr=0.05 * (1 + m))
+  after, metrics = on_devices(arch_step(tx, hvp), before, TRAIN, VAL)
+  found = (before.arch['normal'] - after.arch['normal'])[0]
+  np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+  np.testing.assert_allclose(metrics['val_loss'], value, rtol=1e-5)
+
+
+@every_hvp
+def test_looks_ahead_on_smoothed_labels_and_back_from_plain_ones(hvp):
+  """Smoothing is here a factor of the loss, 1 + 0.5, as brighter images are."""
+
+  def smoothed(*arguments, smoothing=0.0, **form):
+    value, seen = loss(*arguments, **form)
+    return value * (1 + smoothing), seen
+
+  before = make_state(tx := make_tx())
+  net = NET._replace(loss=smoothed, smoothing=0.5)
+  found, _ = on_devices(arch_step(tx, hvp, net), before, TRAIN, VAL)
+  expected, _ = on_devices(arch_step(tx, hvp), before, 1.5 * TRAIN, VAL)
+  np.testing.assert_allclose(found.arch['normal'], expected.arch['normal'], rtol=1e-5)
 
 
 @every_hvp

@@ -27,7 +27,9 @@ def jitter(numbers: jax.Array, images: jax.Array, strength: float) -> jax.Array:
     if image.shape[-1] != 3:
       return image
     image = _blend(image, _grey(image), saturation)
-    return jnp.clip(image @ _turn(jnp.pi * draws[3]), 0, 1)
+    # TPUs would round colours to bfloat16.
+    turned = jnp.matmul(image, _turn(jnp.pi * draws[3]), precision='highest')
+    return jnp.clip(turned, 0, 1)
 
   return jax.vmap(one)(numbers, images)
 

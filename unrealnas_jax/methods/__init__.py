@@ -6,8 +6,8 @@ step(key, state, train, val, *, net, tx, hp) -> (state, metrics)  one update on 
 decode(key, state, *, net, hp) -> genotype                        the answer; key: that of net.init
 
 and a constant SPARSE: whether operations whose weight is exactly 0 are left out (mixed.Form). A
-method whose answer is a cell drawn at random or bred from such also says draws(space) -> where that
-is so; there limits on its cost must leave cells that can be drawn.
+method without alphas, whose answer is a cell drawn at random, bred from such or ranked, also has
+draws(hp) -> whether cells are drawn for it; limits on their cost must then leave some to be drawn.
 
 net: supernet.Net; tx: optimizers.Optimizers; hp: config.method; train, val: (images, labels) of the
 two halves of the data; metrics: {name: []}, the same on all devices.
@@ -34,6 +34,7 @@ METHODS = {
   'rlnas': rlnas,
   'random': random_search,
 }
+LEARNED = tuple(name for name in METHODS if not hasattr(METHODS[name], 'draws'))  # have alphas
 SECOND_ORDER = ('darts', 'pc_darts')  # methods that know config.method.order = 2
 
 

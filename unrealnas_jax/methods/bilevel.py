@@ -53,7 +53,7 @@ def first_order(state, val, *, net, tx, weights, dropout):
   del tx
 
   def loss(arch):
-    return _loss(state, val, weights(arch), net, dropout)
+    return _loss(state, val, weights(arch), net.loss, dropout)
 
   found, gradient = jax.value_and_grad(loss, has_aux=True)(state.arch)
   return found, parallel.mean(gradient)
@@ -81,7 +81,7 @@ def weight_step(state, train, *, net, tx, weights, dropout=None):
   """
 
   def loss(params):
-    return _loss(state.replace(params=params), train, weights, net, dropout)
+    return _loss(state.replace(params=params), train, weights, net.train_loss, dropout)
 
   (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
   updates, weight_opt = tx.weights.update(parallel.mean(gradient), state.weight_opt, state.params)
@@ -92,12 +92,12 @@ def weight_step(state, train, *, net, tx, weights, dropout=None):
 
 def measure(state, val, *, net, weights, dropout=None):
   """{'val_loss', 'val_accuracy'} in training mode; nothing moves. weights: {kind: [E, O]}"""
-  value, (_, logits) = _loss(state, val, weights, net, dropout)
+  value, (_, logits) = _loss(state, val, weights, net.loss, dropout)
   return _measure('val', value, logits, val[1])
 
 
-def _loss(state, examples, weights, net, dropout):
-  return net.loss(state.params, state.batch_stats, weights, *examples, dropout=dropout)
+def _loss(state, examples, weights, loss, dropout):
+  return loss(state.params, state.batch_stats, weights, *examples, dropout=dropout)
 
 
 def _measure(half, loss, logits, labels):

@@ -16,12 +16,12 @@ from unrealnas_jax import angle, evolution
 from unrealnas_jax.methods import bilevel, paths
 
 SPARSE = True
-FEW_CELLS = 20_000  # a space of no more is ranked whole
+MOST_CELLS = 20_000  # that are ranked whole
 
 
-def draws(space):
-  """Where there are too many cells to rank them all."""
-  return paths.number_of_cells(space) > FEW_CELLS
+def draws(hp):
+  """Where cells are bred, not all of them ranked."""
+  return hp.rlnas.search == 'evolution'
 
 
 def init(key, *, net, hp):
@@ -47,13 +47,8 @@ def step(key, state, train, val, *, net, tx, hp):
   return state.replace(step=state.step + 1, arch=path), metrics
 
 
-def score(codes, key, state, *, net, hp):
-  """Angles [N] of cells, radians. codes: {kind: [N, E]}; key: that of net.init"""
-  return _angles(key, state, net, hp)(codes)
-
-
 def decode(key, state, *, net, hp):
-  """The cell of the largest angle: of all, or found by evolution where the space is large.
+  """The cell of the largest angle: of all, or found by evolution, as hp.rlnas.search says.
 
   Cells beyond the limits are out of the question.
   """
@@ -62,7 +57,7 @@ def decode(key, state, *, net, hp):
   fits = allowed and (lambda flat: np.asarray(allowed(paths.split(space, flat))))
   turned = lambda flat: angles(paths.split(space, flat))  # noqa: E731
 
-  if paths.number_of_cells(space) <= FEW_CELLS:
+  if hp.rlnas.search == 'exhaustive':
     every = paths.every_cell(space)
     every = every[fits(every)] if fits else every
     best = every[turned(every).argmax()]

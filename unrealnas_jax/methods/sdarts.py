@@ -38,7 +38,7 @@ def step(key, state, train, val, *, net, tx, hp):
   def train_weights(state):
     def loss(weights):
       # In eval mode, officially too: no running statistics move.
-      return net.loss(state.params, state.batch_stats, weights, *train, train=False)[0]
+      return net.train_loss(state.params, state.batch_stats, weights, *train, train=False)[0]
 
     perturb = PERTURBATIONS[hp.sdarts.perturbation]
     return perturb(key, mixing(state.arch), epsilon, loss, net=net, hp=hp)

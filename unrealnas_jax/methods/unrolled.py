@@ -12,6 +12,8 @@ where the last term is the derivative of grad_a L_train(w, a) when w moves along
 Source: Liu, Simonyan, Yang 2019, DARTS, equations 6 to 8; cnn/architect.py of the official code.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -31,9 +33,9 @@ def second_order(state, val, *, train, net, tx, weights, dropout, hvp):
   """
   # Every gradient is averaged where it is taken, for what follows is not linear in it.
 
-  def loss(params, arch, examples, **form):
+  def loss(params, arch, examples, of_net=net.train_loss, **form):
     mixing = weights(arch)
-    return net.loss(params, state.batch_stats, mixing, *examples, dropout=dropout, **form)
+    return of_net(params, state.batch_stats, mixing, *examples, dropout=dropout, **form)
 
   def unroll(gradient):
     updates, _ = tx.unrolled.update(gradient, state.weight_opt, state.params)
@@ -46,7 +48,8 @@ def second_order(state, val, *, train, net, tx, weights, dropout, hvp):
 
   gradient, _ = jax.grad(loss, has_aux=True)(state.params, state.arch, train)
   params, back = jax.vjp(unroll, parallel.mean(gradient))
-  found, gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(params, state.arch, val)
+  on_val = functools.partial(loss, of_net=net.loss)
+  found, gradients = jax.value_and_grad(on_val, (0, 1), has_aux=True)(params, state.arch, val)
   v, direct = parallel.mean(gradients)
   (direction,) = back(v)  # -eta v
   correction = HVP[hvp](arch_gradient, state.params, direction)
