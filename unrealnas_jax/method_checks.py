@@ -1,6 +1,5 @@
 """What keys of a method must be together: (config, devices, dataset or None) -> problems."""
 
-from unrealnas_jax.decoding import UNLIMITED_SKIPS
 from unrealnas_jax.phases import needs_images, phases
 
 
@@ -66,6 +65,7 @@ def _check_epochs(config, devices, dataset):
 
 
 def _check_method(config, devices, dataset):
+  from unrealnas_jax.decoding import UNLIMITED_SKIPS
   from unrealnas_jax.methods import LEARNED
   from unrealnas_jax.spaces import SPACES
 

@@ -1,6 +1,7 @@
 """What every search method keeps to, on two tiny spaces: one list of tests over all of them."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,10 @@ NETS = {
   'darts': {},
   'nasbench201': {'space': SPACES['nasbench201'], 'cells': 1, 'channels': 4},
 }
+ONE_CELL = {
+  'space': tiny.TINY._replace(kinds=('normal',), kind_of=lambda cell, cells: 'normal'),
+  'cells': 1,
+}
 # What a method's config changes of the supernet; of any other method nothing.
 FORMS = {
   'drnas': {'channels': 8, 'partial': 2},
@@ -45,6 +50,15 @@ KEYS = {
   ('pdarts', 'darts'): {'skip_dropout': 0.3},
   ('pdarts', 'nasbench201'): {'skip_dropout': 0.3},
 }
+# Choices that make another step of it; on one cell, which is compiled soonest. sdarts_test has the
+# adversary on several devices.
+VARIANTS = {
+  'drnas': {'drnas': {'kl': 0.1}},
+  'pc_darts': {'order': 2, 'warmup_epochs': 1},
+  'sdarts': {'sdarts': {'perturbation': 'adversarial'}},
+}
+KEYS |= {(name, 'one_cell'): changes for name, changes in VARIANTS.items()}
+SEARCHES = [*itertools.product(METHODS, NETS), *((name, 'one_cell') for name in VARIANTS)]
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -57,12 +71,13 @@ def _two_stages():
 
 every_method = pytest.mark.parametrize('name', METHODS)
 every_space = pytest.mark.parametrize('space', NETS)
+every_search = pytest.mark.parametrize(('name', 'space'), SEARCHES)
 
 
 @functools.cache
 def make_net(name, space):
   """A supernet as a search by the method would make it."""
-  form = NETS[space] | FORMS.get(name, {})
+  form = (NETS | {'one_cell': ONE_CELL})[space] | FORMS.get(name, {})
   return tiny.net(axis_name=AXIS, sparse=METHODS[name].SPARSE, **form)
 
 
@@ -141,16 +156,14 @@ def moved(before, after):
   ]
 
 
-@every_space
-@every_method
+@every_search
 def test_state_keeps_structure_shapes_and_dtypes(name, space):
   before, after = search(name, space)[0][:2]
   assert description(before) == description(after)
   assert after.step == 1
 
 
-@every_space
-@every_method
+@every_search
 def test_everything_learns_and_stays_finite(name, space):
   """What a sparse method has not sampled rests: random search only trains its few cells."""
   states = search(name, space)[0]
@@ -163,8 +176,7 @@ def test_everything_learns_and_stays_finite(name, space):
   assert len(resting) < 0.6 * len(changed)
 
 
-@every_space
-@every_method
+@every_search
 def test_metrics_are_finite_numbers(name, space):
   metrics = search(name, space)[1]
   for values in metrics:
@@ -174,14 +186,12 @@ def test_metrics_are_finite_numbers(name, space):
       assert np.isfinite(value), metric
 
 
-@every_space
-@every_method
+@every_search
 def test_the_second_call_does_not_compile_again(name, space):
   assert len(search(name, space)[3]) == 1
 
 
-@every_space
-@every_method
+@every_search
 def test_loss_on_fixed_noise_falls(name, space):
   """Random search begins anew with its second cell."""
   metrics = search(name, space)[1]
@@ -190,19 +200,32 @@ def test_loss_on_fixed_noise_falls(name, space):
   assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10])
 
 
-@every_space
-@every_method
+@pytest.mark.parametrize(
+  ('name', 'space'), [search for search in SEARCHES if search != ('sdarts', 'one_cell')]
+)
 def test_four_devices_equal_one(name, space):
-  """Their parts of the batches differ, so gradients, norms and metrics must all be averaged."""
+  """Their parts of the batches differ, so gradients, norms and metrics must all be averaged.
+
+  In the first step that moves the architecture.
+  """
   step, _ = make_step(name, space)
-  one = step(step_key(0), state(name, space), *batches(devices=1))
   states, metrics = search(name, space)[:2]
+  number = hp_of(name, space).warmup_epochs * TX.epoch_steps
+  one = step(step_key(number), states[number], *batches(devices=1))
   # Biases have gradients that nearly cancel, and so more rounding than others.
-  tiny.assert_trees_close((states[1], metrics[0]), one, 1e-3 if name == 'rlnas' else 1e-4)
+  found = states[number + 1], metrics[number]
+  tiny.assert_trees_close(found, one, 1e-3 if name == 'rlnas' else 1e-4)
 
 
-@every_space
-@every_method
+def test_the_architecture_rests_until_its_warm_up_is_over():
+  """What was compiled for the first step has both kinds of steps."""
+  states = search('pc_darts', 'one_cell')[0]
+  begun, over, later = (states[number].arch for number in (0, TX.epoch_steps, TX.epoch_steps + 1))
+  assert not any(change for _, change in moved(begun, over))
+  assert all(change for _, change in moved(over, later))
+
+
+@every_search
 def test_a_stored_state_goes_on_bit_for_bit(name, space):
   """In the middle, at a step where random search begins with its second cell."""
   states, metrics, step, _ = search(name, space)

@@ -97,6 +97,21 @@ def test_the_limit_holds_in_nasbench201_too():
   assert found.ops == ('skip_connect',) * 2 + ('nor_conv_3x3',) * 4
 
 
+def test_decode_ranks_edges_by_the_softmax_of_what_a_stage_has_left():
+  """Into node 3: e^2 of e^2 + 4 from 1, e of e + 7 from 2, e^3 of 4 e^3 + 4 from 0.
+
+  The alphas would put the edge from 0 first; what is left out would leave the one from 1 nothing.
+  """
+  table, kept = np.zeros((14, 8), np.float32), np.ones((14, 8), bool)
+  table[2, 4:] = 3
+  table[3, 5], table[4, 7] = 2, 1
+  table[3, :3], kept[3, :3] = 9, False
+  state = SearchState(jnp.int32(0), {}, {}, dict.fromkeys(DARTS.kinds, table), (), ())
+  net = tiny.net(space=DARTS)._replace(kept=dict.fromkeys(DARTS.kinds, kept))
+  found = pdarts.decode(None, state, net=net, hp=ConfigDict({'max_skips': 8}))
+  assert found.normal[2:4] == found.reduce[2:4] == (('sep_conv_5x5', 1), ('dil_conv_5x5', 2))
+
+
 def test_stages_change_what_they_name_and_nothing_else():
   config = ConfigDict({'a': {'b': 1, 'c': 2}, 'd': 3})
   config.stages = ({'a.b': 5}, {'d': 4, 'a.c': 6})

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from unrealnas_jax import optimizers
 from unrealnas_jax.methods import darts, sdarts
 from unrealnas_jax.parallel import AXIS
+from unrealnas_jax.spaces.darts import SPACE
 from unrealnas_jax.state import SearchState
 
 KEY = jax.random.key(0)
@@ -150,3 +151,14 @@ def test_the_adversary_makes_training_harder_than_chance_does():
 def test_two_devices_find_the_adversary_of_one():
   two, one = program('adversarial', devices=2)(LAST), program('adversarial')(LAST)
   tiny.assert_trees_close(two, one, 1e-4)
+
+
+def test_decode_ranks_edges_by_the_softmax():
+  """Into node 3: e^2 of e^2 + 7 from 1, e of e + 7 from 2, e^3 of 4 e^3 + 4 from 0."""
+  table = np.zeros((14, 8), np.float32)
+  table[2, 4:] = 3
+  table[3, 5], table[4, 7] = 2, 1
+  state = SearchState(jnp.int32(0), {}, {}, dict.fromkeys(SPACE.kinds, table), (), ())
+  settings = ConfigDict({**hp(), 'max_skips': 8})
+  found = sdarts.decode(None, state, net=tiny.net(space=SPACE), hp=settings)
+  assert found.normal[2:4] == found.reduce[2:4] == (('sep_conv_5x5', 1), ('dil_conv_5x5', 2))
