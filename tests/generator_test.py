@@ -191,9 +191,10 @@ def test_what_was_trained_is_a_source_of_the_search(trained):
   source = data.make_source(config)
   images, labels = jax.jit(source.fn)(KEY, source.read(np.arange(64)))
   assert set(np.asarray(labels)) == {0, 1}
-  # In so few steps it has learned which class is the brighter one.
+  # In so few steps it has learned which class is the brighter one: with ten seeds by 1.2 to 2.3,
+  # where real images differ by 190 / 255 / 0.4 = 1.9.
   means = [np.asarray(images)[np.asarray(labels) == label].mean() for label in (0, 1)]
-  assert means[1] - means[0] > 0.3
+  assert means[1] - means[0] > 0.6
 
 
 class Judge(nn.Module):

@@ -9,6 +9,15 @@ from tfds_writer import encoded, write
 
 from unrealnas_jax.data import chexpert, datasets
 
+# That of train.csv and valid.csv.
+HEADER = (
+  'Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,'
+  'Lung Opacity,Lung Lesion,Edema,Consolidation,Pneumonia,Atelectasis,Pneumothorax,'
+  'Pleural Effusion,Pleural Other,Fracture,Support Devices'
+)
+# The tasks that Irvin et al. 2019 choose, and the competition scores.
+COMPETITION = 'Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion'
+
 pytestmark = pytest.mark.usefixtures('cache')
 
 
@@ -32,9 +41,12 @@ def load(folder, **changes):
 
 def test_the_features_are_those_of_tfds():
   assert set(NAMES) == set(chexpert.STATUSES)
-  assert len(chexpert.OBSERVATIONS) == len(set(chexpert.OBSERVATIONS)) == 14
-  assert set(chexpert.COMPETITION) < set(chexpert.OBSERVATIONS)
-  assert len(chexpert.COMPETITION) == 5
+
+
+def test_observations_are_the_columns_of_the_official_files():
+  """Of which TFDS takes those behind the first five, in their order."""
+  assert HEADER.split(',')[5:] == [*chexpert.OBSERVATIONS]
+  assert COMPETITION.split(',') == [*chexpert.COMPETITION]
 
 
 @pytest.mark.parametrize(('uncertain', 'value'), [('zeros', 0), ('ones', 1), ('ignore', -1)])

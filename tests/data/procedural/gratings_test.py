@@ -18,6 +18,12 @@ def images():
   return found - found.mean((2, 3), keepdims=True)
 
 
+def kurtosis_of_a_wave(sharpness):
+  """Over whole periods, of a class: from 1.5 for a sine to 1 for stripes of two values."""
+  wave = np.tanh(0.5 * 16**sharpness * np.sin(2 * np.pi * np.arange(10_000) / 10_000))
+  return (wave**4).mean() / np.square(wave.var())
+
+
 def test_stripes_are_those_of_their_class():
   found = images()
   numbers = np.array([spread(WORLD, jnp.int32(label), 3) for label in range(CLASSES)])
@@ -33,8 +39,10 @@ def test_stripes_are_those_of_their_class():
       # An image may be turned by 0.05 radians and stretched by 5 %, which is 7.1 % in all; its peak
       # stands on whole numbers, at most sqrt(1/2) from where it is.
       assert off < 0.071 * np.linalg.norm(expected) + 0.8
-  # From a sine, whose kurtosis is 1.5, to stripes of two values, with 1.
-  kurtosis = (found[:, 0] ** 4).mean((1, 2)) / np.square(found[:, 0].var((1, 2)))
-  sharpness = numbers[:, 2]
-  assert abs(kurtosis[sharpness.argmin()] - 1.5) < 0.1
-  assert abs(kurtosis[sharpness.argmax()] - 1.0) < 0.2
+  # An image shows no whole number of periods, and of the widest stripes two. In the worlds of keys
+  # 0 to 39 that took the kurtosis by up to 0.110 from that of the wave, and for half of the images
+  # by less than 0.001.
+  kurtosis = (found**4).mean((2, 3)) / np.square(found.var((2, 3)))
+  off = np.abs(kurtosis - np.array([[kurtosis_of_a_wave(x)] for x in numbers[:, 2]]))
+  assert off.max() < 0.15
+  assert np.median(off) < 0.003

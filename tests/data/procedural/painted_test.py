@@ -17,8 +17,10 @@ CLASSES = 4
 EXAMPLES = 600
 # Besides what `examples` is given, what the config of noise has.
 NOISE = {'label_rate': 0.0, 'distribution': 'gaussian', 'mean': 0.0, 'std': 1.0, 'pretext': ''}
-# Which part of the images not seen a linear classifier gets right; chance is 1/4.
-LEAST = {'fractals': 0.9, 'dead_leaves': 0.8, 'spectrum': 0.9, 'gratings': 0.9, 'perlin': 0.5}
+# Which part of the images not seen a linear classifier gets right; chance is 1/4. Each is at least
+# 0.045 below the least of the seeds 0 to 19, which was 0.995, 0.88, 0.995, 1 and 0.55; their means
+# were 1, 0.95, 1, 1 and 0.70.
+LEAST = {'fractals': 0.95, 'dead_leaves': 0.8, 'spectrum': 0.95, 'gratings': 0.95, 'perlin': 0.5}
 
 
 @functools.cache
@@ -81,7 +83,9 @@ def test_classes_depend_on_the_seed_and_not_on_their_number():
 
   first = mean_spectra()
   more, other = (np.abs(mean_spectra(**x) - first).mean() for x in ({'classes': 6}, {'seed': 8}))
-  assert more < 0.2 * other
+  # Of a class there are other images and fewer, which moves its mean: by 0.019 to 0.039 of what
+  # another seed does, with the seeds 0 to 19.
+  assert more < 0.1 * other
 
 
 def nearest(points):
@@ -96,9 +100,10 @@ def test_classes_are_spread_evenly(count):
   spread = jax.jit(jax.vmap(lambda label: painted.spread(jax.random.key(3), label, count)))
   points = np.asarray(spread(jnp.arange(1000)), np.float64)
   assert ((points >= 0) & (points < 1)).all()
-  # The best that K points can do is about K^(-1/D) apart; random ones come K^(-2/D) close.
+  # The best that K points can do is about K^(-1/D) apart; random ones come K^(-2/D) close. These
+  # are 0.45 to 0.77 of the first apart, wherever they are shifted to.
   for classes in (10, 1000):
-    assert nearest(points[:classes]) > 0.3 * classes ** (-1 / count)
+    assert nearest(points[:classes]) > 0.4 * classes ** (-1 / count)
 
 
 def test_a_class_of_a_high_number_is_exact():
