@@ -19,6 +19,7 @@ def get_config(choice='rlnas'):
   config = noise.get_config(scale or 'auto')
   config.method.name = method
   config.method.random.measure = 'train_loss'
+  config.method.rlnas.search = 'exhaustive'
   config.method.perturbation.finetune_epochs = 5
   config.retrain.epochs = 0
   search, evolution = config.search, config.method.evolution
@@ -32,7 +33,6 @@ def get_config(choice='rlnas'):
     search.nesterov = config.scale == 'paper'
   if method == 'rlnas':
     search.train_portion = 0.96
-    config.method.rlnas.search = 'exhaustive'
   if method in ('drnas', 'sdarts'):
     search.epochs = 100
     search.weight_decay = 3e-4

@@ -197,6 +197,20 @@ def test_the_cell_that_turns_most_is_one_within(monkeypatch):
     assert 0.9 * limit < priced(table, codes)[0] <= limit
 
 
+def test_ranking_all_cells_finds_one_at_the_least_limit(monkeypatch):
+  """That of the smallest cell, so close to which sums of float32 allow none."""
+  table = prices('nasbench201')
+  least = int(table.fixed[0] + table.tables['normal'][..., 0].min(1).sum())
+  config = make_config('nasbench201', max_parameters=least)
+  config.method.rlnas.search = 'exhaustive'
+  space = limits.within(config, SPACES['nasbench201'], IMAGES)
+  monkeypatch.setattr(METHODS['rlnas'], '_angles', lambda *args: lambda codes: np.zeros(0))
+  net = Net(space, None, None, None)
+  found = METHODS['rlnas'].decode(jax.random.key(0), None, net=net, hp=config.method)
+  codes = {'normal': np.array([space.ops.index(op) for op in found.ops])}
+  assert priced(table, codes)[0] == least
+
+
 def test_evolution_breeds_nothing_beyond_a_limit():
   hp = ConfigDict(dict(population=20, generations=6, parents=50, mutations=8, crossovers=8))
   hp.mutation_probability = 0.5

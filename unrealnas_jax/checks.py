@@ -6,6 +6,9 @@ from unrealnas_jax import given_genotype, method_checks, tabular
 from unrealnas_jax.phases import examples_of, needs_images, phases, sizes, sources
 from unrealnas_jax.rules import PATH
 
+# The sources, beside one of generated images, whose labels are drawn by source.label_rate.
+RANDOM_LABELS = 'noise', 'fresh_noise', 'fresh_labels', 'matched_noise', 'random_labels'
+
 
 def _check_work(config, devices, dataset):
   if config.generator.steps and config.retrain.epochs and not config.genotype:
@@ -194,7 +197,8 @@ def _several_of_search(config, dataset):
     return f'data.path = {config.data.path!r}' if dataset and dataset.names else ''
   if source.name == 'generated' and source.labels == 'condition':
     return f'source.generator = {source.generator!r}' if _makes_several(config) else ''
-  return f'source.label_rate = {source.label_rate}' if source.label_rate else ''
+  drawn = source.name == 'generated' or source.name in RANDOM_LABELS
+  return f'source.label_rate = {source.label_rate}' if source.label_rate and drawn else ''
 
 
 def _check_search_stem(config, devices, dataset):

@@ -20,7 +20,7 @@ def describe(config, dataset, genotype):
   first cell on each source, of several seeds the first search and retraining.
   dataset: the real images, None for a run without any. genotype: that of config.genotype, None to
   search for one, where a random cell stands for the one that would be found; of an analysis its
-  cells.
+  cells. Steps of a warm-up count as those after it, which take longer.
   """
   yield to_json(config)
   if config.analysis.genotypes:

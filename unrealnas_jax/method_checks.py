@@ -57,7 +57,7 @@ def _check_epochs(config, devices, dataset):
     return
   if epochs == 0 and method.name != 'random':
     yield "search.epochs = 0; allowed: at least 1, or 0 with method.name = 'random'"
-  elif method.name in LEARNED and method.warmup_epochs >= epochs:
+  elif method.name in LEARNED and method.selection == 'alphas' and method.warmup_epochs >= epochs:
     yield (
       f'method.warmup_epochs = {method.warmup_epochs}; allowed: less than search.epochs = '
       f'{epochs}, or the architecture never learns'
@@ -69,6 +69,8 @@ def _check_method(config, devices, dataset):
   from unrealnas_jax.methods import LEARNED
   from unrealnas_jax.spaces import SPACES
 
+  if 'search' not in phases(config):
+    return
   rate, count, ops = (
     config.method.skip_dropout,
     config.search.kept_ops,
@@ -82,7 +84,7 @@ def _check_method(config, devices, dataset):
     ('warmup_epochs', config.method.warmup_epochs, 0),
     ('selection', config.method.selection, 'alphas'),
   ):
-    if 'search' in phases(config) and config.method.name not in LEARNED and value != allowed:
+    if config.method.name not in LEARNED and value != allowed:
       yield (
         f'method.{key} = {value!r}; allowed: {allowed!r} with method.name = '
         f'{config.method.name!r}, which has no alphas, or method.name = {", ".join(LEARNED)}'

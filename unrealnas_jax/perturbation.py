@@ -59,7 +59,7 @@ def of(method):
     table = jax.tree.map(lambda x, y: jnp.maximum(x.round(5), FALLBACK * y), chosen, own)
     return alphas.decode(net.space, table, hp)
 
-  return types.SimpleNamespace(weights=weights, step=step, decode=decode, SPARSE=False)
+  return types.SimpleNamespace(weights=weights, step=step, decode=decode, SPARSE=method.SPARSE)
 
 
 def begin(state, space, tx):

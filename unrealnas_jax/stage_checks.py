@@ -1,6 +1,7 @@
 """What stages of a search, and searches together, must be like: config -> problems."""
 
 from unrealnas_jax import stages
+from unrealnas_jax.phases import phases
 
 
 def check_stages(config):
@@ -11,6 +12,8 @@ def check_stages(config):
     stages.configs(config)
   except ValueError as error:
     yield f'stages = {config.stages!r}; {error}; allowed: keys of configs/default.py'
+  if 'search' not in phases(config):
+    return
   method = config.method
   parting = config.stages or method.eigenvalue.every or method.selection == 'perturbation'
   if config.seeds_together > 1 and parting:
@@ -39,10 +42,21 @@ def check_stages(config):
 
 
 def _kept(config):
+  from unrealnas_jax.methods import LEARNED
+
   try:
-    counts = [stage.search.kept_ops for stage in stages.configs(config)] if config.stages else []
+    parts = stages.configs(config) if config.stages else []
   except ValueError:
     return  # told above
+  counts = [part.search.kept_ops for part in parts]
+  if not all(isinstance(count, int) for count in counts):
+    return  # told by the rule of the key
+  for number, (part, count) in enumerate(zip(parts, counts[1:], strict=False)):
+    if part.method.name not in LEARNED and count:
+      yield (
+        f'stages = {config.stages!r}; search.kept_ops = {count} in stage {number + 2}; allowed: 0 '
+        f'after method.name = {part.method.name!r}, which ranks no operations'
+      )
   if counts and counts[0]:
     yield f'stages = {config.stages!r}; search.kept_ops = {counts[0]} in stage 1; allowed: 0'
   for number, (count, before) in enumerate(zip(counts[1:], counts, strict=False)):

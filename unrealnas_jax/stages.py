@@ -30,5 +30,8 @@ def _changed(config, number, stage):
     if not isinstance(node, ConfigDict) or name not in node or name == 'stages':
       raise ValueError(f'stage {number + 1} changes {key}, which is no key of a config')
     node.unlock()
-    node[name] = value
+    try:
+      node[name] = value
+    except TypeError as error:
+      raise ValueError(f'stage {number + 1} changes {key} to {value!r} ({error})') from error
   return changed

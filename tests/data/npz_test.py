@@ -76,6 +76,19 @@ def test_rows_in_blocks_by_class_are_shuffled_together(tmp_path, order):
   np.testing.assert_array_equal(first['image'], second['image'])
 
 
+def test_few_sorted_rows_are_shuffled(tmp_path):
+  """Two of each class, whose neighbours differ half the time."""
+  x = np.arange(40, dtype=np.uint8).reshape(40, 1, 1)
+  changes = {
+    'x_train': x,
+    'y_train': np.arange(40) // 2,
+    'x_test': x[:9],
+    'y_test': np.zeros(9, int),
+  }
+  batch = datasets.load(config(write(tmp_path, **changes))).train.read(np.arange(40))
+  assert batch['image'].ravel().tolist() != list(range(40))
+
+
 def test_rows_in_a_mixed_order_stay_in_it(tmp_path):
   y = np.random.default_rng(0).permutation(np.arange(60) % 3)
   x = np.arange(60, dtype=np.uint8).reshape(60, 1, 1)

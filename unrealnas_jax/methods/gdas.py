@@ -10,6 +10,7 @@ AutoDL-Projects, exps/NAS-Bench-201-algos/GDAS.py and models/cell_searchs/search
 """
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from unrealnas_jax.methods import alphas, bilevel
@@ -46,9 +47,10 @@ def draw(key, tau, tables):
 
 
 def temperature(step, *, tx, hp):
-  """Tau of a step, linear over epochs from the first one's to the last one's."""
-  epoch, epochs = step // tx.epoch_steps, tx.steps // tx.epoch_steps
-  return hp.gdas.tau + (hp.gdas.tau_end - hp.gdas.tau) * epoch / max(epochs - 1, 1)
+  """Tau of a step, linear over epochs from the first one's to the last one's, where it stays."""
+  last = max(tx.steps // tx.epoch_steps - 1, 0)
+  epoch = jnp.minimum(step // tx.epoch_steps, last)  # a selection by perturbation goes on after it
+  return hp.gdas.tau + (hp.gdas.tau_end - hp.gdas.tau) * epoch / max(last, 1)
 
 
 def step(key, state, train, val, *, net, tx, hp):
