@@ -5,7 +5,8 @@ Paper: DARTS, second order (Liu et al. 2019).
   python -m unrealnas_jax.main --config=configs/darts_second_order.py  # laptop on CPU
   python -m unrealnas_jax.main --config=configs/darts_second_order.py:paper
 
-Time (laptop): 16 minutes on 2 cores of an AMD EPYC beside other work. Time (paper): not run yet.
+Time (laptop): 7 to 16 minutes on 2 cores of an AMD EPYC beside other work.
+Time (paper): not run yet.
 """
 
 from configs import real

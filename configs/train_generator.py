@@ -20,8 +20,8 @@ At the laptop scale images of more than 16 pixels have networks of 32 channels i
 Digits have 1,000 updates there in place of 3,000.
 DiffAugment shifts by 1/8 of the height and cuts out 1/2 of it at every size.
 
-Time (laptop): 17 minutes; laptop,cifar10, of 10,000 images: 57 minutes; both on 2 cores of an AMD
-EPYC beside other work.
+Time (laptop): 17 minutes; laptop,cifar10, of 10,000 images: 57 to 75 minutes; both on 2 cores of an
+AMD EPYC beside other work.
 Time (paper): not run yet.
 """
 
