@@ -5,6 +5,8 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.image_classification import chexpert as official
 from tfds_writer import encoded, write
 
+from unrealnas_jax.data import chexpert
+
 # The official order of the statuses, of which a record holds the numbers.
 NAMES = list(official._LABELS.values())
 FEATURES = {
@@ -40,3 +42,18 @@ def write_films(folder):
   write(folder, splits, FEATURES, ('image', 'label'))
   flags = ('data.path=tfds:tiny', f'data.tfds_dir={folder}', 'data.size=8', 'source.classes=14')
   return [f'--config.{flag}' for flag in flags]
+
+
+def assert_areas(found, labels):
+  """An AUC for each observation of which test labels [N, 14] hold both, and CheXpert's mean.
+
+  found: what result.json says
+  """
+  areas = found['test_auc_per_label']
+  assert areas.keys() == {*chexpert.OBSERVATIONS}
+  for name, column in zip(chexpert.OBSERVATIONS, labels.T, strict=True):
+    if {0, 1} <= {*column}:
+      assert 0 <= areas[name] <= 1
+    else:
+      assert areas[name] is None
+  np.testing.assert_allclose(found['test_auc'], np.mean([areas[x] for x in chexpert.COMPETITION]))

@@ -10,12 +10,12 @@ import numpy as np
 import programs
 import pytest
 import quick_run  # noqa: F401  (its space)
-from chexpert_films import NEVER_KNOWN, write_films
+from chexpert_films import NEVER_KNOWN, assert_areas, write_films
 from ml_collections import ConfigDict
 
 import unrealnas_jax
 from unrealnas_jax import keys, search
-from unrealnas_jax.data import chexpert, make_halves
+from unrealnas_jax.data import make_halves
 from unrealnas_jax.data.source import show
 from unrealnas_jax.data.split import MISSING
 from unrealnas_jax.parallel import AXIS
@@ -60,15 +60,7 @@ def test_search_and_retraining_come_to_their_end(run):
   assert unrealnas_jax.genotypes.from_text(found['genotype']) == kept
   assert (found['search_steps'], found['retrain_steps']) == (4, 4)
   assert (found['dataset'], found['test_images']) == ('tiny/1.2.0', 20)
-  areas = found['test_auc_per_label']
-  assert areas.keys() == {*chexpert.OBSERVATIONS}
-  labels = run.dataset.test.read(np.arange(20))['label']
-  for name, column in zip(chexpert.OBSERVATIONS, labels.T, strict=True):
-    if {0, 1} <= {*column}:
-      assert 0 <= areas[name] <= 1
-    else:
-      assert areas[name] is None
-  np.testing.assert_allclose(found['test_auc'], np.mean([areas[x] for x in chexpert.COMPETITION]))
+  assert_areas(found, run.dataset.test.read(np.arange(20))['label'])
   losses = [line[x] for line in run.lines for x in line if x.endswith('loss')]
   assert len(losses) == 4 * 2 + 4
   assert np.isfinite(losses).all()

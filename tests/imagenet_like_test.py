@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import quick_run  # noqa: F401  (its space)
 import tensorflow_datasets as tfds
-from programs import last_state, lines, result
+from programs import assert_finite_ends, lines, result
 from tfds_writer import encoded, write
 
 import unrealnas_jax
@@ -93,13 +93,7 @@ def test_search_and_retraining_come_to_their_end(run):
   assert (found['search_steps'], found['retrain_steps']) == (10, 10)
   assert (found['dataset'], found['test_images']) == ('tiny/1.2.0', 20)  # those with labels
   assert 0 <= found['test_accuracy'] <= 1
-  for phase in ('search', 'retrain'):
-    step, state = last_state(run.workdir, phase)
-    assert step == 10
-    assert all(np.isfinite(x).all() for x in state.values())
-  losses = [line[x] for line in lines(run.workdir) for x in line if x.endswith('loss')]
-  assert len(losses) == 10 * 2 + 10
-  assert np.isfinite(losses).all()
+  assert_finite_ends(run.workdir, steps=10)
 
 
 def test_the_search_sees_the_same_share_of_each_class(run):

@@ -9,13 +9,12 @@ import types
 import numpy as np
 import pytest
 import quick_run  # noqa: F401  (its space)
-from chexpert_films import write_films
-from programs import last_state, lines, result
+from chexpert_films import assert_areas, write_films
+from programs import assert_finite_ends, lines, result
 
 import unrealnas_jax
 from configs import noise
 from unrealnas_jax import main
-from unrealnas_jax.data import chexpert
 
 SIZE, BATCH, LABELS = 16, 32, 14
 
@@ -79,21 +78,8 @@ def test_films_are_tested_label_by_label(run):
   assert unrealnas_jax.genotypes.from_text(found['genotype']) == kept
   assert (found['search_steps'], found['retrain_steps']) == (2, 2)
   assert (found['dataset'], found['test_images']) == ('tiny/1.2.0', 20)
-  labels, areas = run.test.read(np.arange(20))['label'], found['test_auc_per_label']
-  assert areas.keys() == {*chexpert.OBSERVATIONS}
-  for name, column in zip(chexpert.OBSERVATIONS, labels.T, strict=True):
-    if {0, 1} <= {*column}:
-      assert 0 <= areas[name] <= 1
-    else:
-      assert areas[name] is None
-  np.testing.assert_allclose(found['test_auc'], np.mean([areas[x] for x in chexpert.COMPETITION]))
+  assert_areas(found, run.test.read(np.arange(20))['label'])
 
 
 def test_both_trainings_come_to_their_end_with_finite_numbers(run):
-  for phase in ('search', 'retrain'):
-    step, state = last_state(run.workdir, phase)
-    assert step == 2
-    assert all(np.isfinite(x).all() for x in state.values())
-  losses = [line[x] for line in lines(run.workdir) for x in line if x.endswith('loss')]
-  assert len(losses) == 2 * 2 + 2
-  assert np.isfinite(losses).all()
+  assert_finite_ends(run.workdir, steps=2)

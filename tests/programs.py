@@ -79,3 +79,14 @@ def last_state(workdir, phase='search'):
     names = reader.metadata(path).item_metadata.tree
     as_numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
     return step, reader.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+
+def assert_finite_ends(workdir, steps):
+  """Search and retraining came to `steps`, with finite states and a finite loss of every step."""
+  for phase in ('search', 'retrain'):
+    step, state = last_state(workdir, phase)
+    assert step == steps
+    assert all(np.isfinite(x).all() for x in state.values())
+  losses = [line[x] for line in lines(workdir) for x in line if x.endswith('loss')]
+  assert len(losses) == 2 * steps + steps
+  assert np.isfinite(losses).all()
