@@ -133,10 +133,13 @@ def plain_reduce(form, present, inputs, params, stats, weights):
 
 def ours(kind, form, bank, params, stats, weights):
   if kind == 'reduce':
-    return walks.reduce_inputs(form, MODE, bank, params, stats, weights)
+    nodes, seen = walks.reduce_inputs(form, MODE, bank, params, stats, weights)
+    return mixed.join(nodes), seen
   dropout = (KEY, RATE) if form.skip_dropout else None
+  bank = mixed.split(form, bank)
   bank, stats = walks.walk(form, MODE, EDGES, bank, params, stats, weights, dropout)
-  return bank, {**stats, 'pools': at(stats['pools'], slice(2))}  # the last state flows nowhere
+  stats['pools'] = at(stats['pools'], slice(2))  # the last state flows nowhere
+  return mixed.join(bank), stats
 
 
 @pytest.mark.parametrize(

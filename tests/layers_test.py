@@ -1,7 +1,10 @@
 """Layers of the supernet by hand: what comes before what, and which pixel goes where."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+import tiny
 
 from unrealnas_jax import layers, ops
 
@@ -49,3 +52,33 @@ def test_an_odd_number_of_channels_is_halved_too():
     'odd': (3, 4, 3),
   }
   assert stats['mean'].shape == (3, 5)
+
+
+KERNELS = {
+  'relu_conv 1x1': (layers.init_relu_conv, (1, 3, 3), layers.relu_conv),
+  'relu_conv 3x3': (layers.init_relu_conv, (3, 3, 3), layers.relu_conv),
+  'factorized_reduce': (layers.init_factorized_reduce, (3, 4), layers.factorized_reduce),
+  'separable': (layers.init_separable, (3, 3), lambda *x: layers.separable(*x, 1, 2)),
+  'separable, stride 2': (layers.init_separable, (5, 3), lambda *x: layers.separable(*x, 2, 1)),
+}
+
+
+@pytest.mark.parametrize('name', KERNELS)
+def test_kernels_that_do_not_learn_have_no_gradient_and_all_else_has_the_same(name):
+  init, sizes, layer = KERNELS[name]
+  params, stats = init(lambda shape: tiny.noise(*shape, seed=1), *sizes, False)
+
+  @jax.jit
+  def gradients(learns):
+    mode = layers.Mode(train=True, axis_name=None, learns=learns)
+
+    def loss(x, params):
+      y, _ = layer(x, params, stats, mode)
+      return (y * tiny.noise(*y.shape, seed=2)).sum()
+
+    return jax.grad(loss, (0, 1))(tiny.noise(2, 6, 4, 3), params)
+
+  of_x, of_kernels = gradients(None)
+  assert all(np.abs(leaf).max() > 0.1 for leaf in jax.tree.leaves(of_kernels))
+  tiny.assert_trees_close(gradients(True), (of_x, of_kernels))
+  tiny.assert_trees_close(gradients(False), (of_x, jax.tree.map(jnp.zeros_like, of_kernels)))

@@ -120,8 +120,9 @@ def run(kind, plain, images, params, stats, weights):
   """Ours in either mode: plain, or the quick one."""
   mode = layers.Mode(train=True, axis_name=None, plain=plain)
   if kind == 'reduce':
-    return walks.reduce_inputs(FORM, mode, images, params, stats, weights)
-  images, stats = walks.walk(FORM, mode, EDGES, images, params, stats, weights)
+    (nodes,), seen = walks.reduce_inputs(FORM, mode, images, params, stats, weights)
+    return nodes, seen
+  (images,), stats = walks.walk(FORM, mode, EDGES, (images,), params, stats, weights)
   # The last state flows nowhere: what its pools would be is of no interest.
   return images, {**stats, 'pools': at(stats['pools'], slice(len(SOURCES)))}
 
@@ -217,7 +218,8 @@ def test_mix_by_hand():
 
   def mix(image, params, weights):
     bank = jnp.concatenate([image, jnp.zeros_like(image)])
-    bank, seen = walks.walk(mixed.Form(candidates), mode, ((0, 1),), bank, params, stats, weights)
+    form = mixed.Form(candidates)
+    (bank,), seen = walks.walk(form, mode, ((0, 1),), (bank,), params, stats, weights)
     return bank[1].sum(), (bank, seen)
 
   arguments = image, params, jnp.array([[9, 0.5, 2, 0.25]])
@@ -243,10 +245,11 @@ def test_spaces_may_leave_operations_out(candidates, stride):
   params, stats = mixed.init(jnp.ones, mixed.Form(candidates), CHANNELS, stride, 2, *leading)
 
   def loss(images, params, weights):
+    form = mixed.Form(candidates)
     if stride == 1:
-      y, _ = walks.walk(mixed.Form(candidates), mode, ((0, 1),), images, params, stats, weights)
+      (y,), _ = walks.walk(form, mode, ((0, 1),), (images,), params, stats, weights)
     else:
-      y, _ = walks.reduce_inputs(mixed.Form(candidates), mode, images, params, stats, weights)
+      (y,), _ = walks.reduce_inputs(form, mode, images, params, stats, weights)
     assert y.shape == ((2, 1, 4, 5, CHANNELS) if stride == 1 else (1, 1, 2, 3, CHANNELS))
     return y.sum()
 

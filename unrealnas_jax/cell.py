@@ -46,7 +46,7 @@ def apply(space, form, mode, cells, older, newer, dropout=None):
   -> (outputs [B, H', W', nodes * C] of the last two cells, seen of each cell)
   """
   bank, second, entered = _enter(space, form, mode, cells, older, newer)
-  empty = jnp.zeros((*bank.shape[1:-1], space.nodes * bank.shape[-1]), bank.dtype)
+  empty = jnp.concatenate([jnp.zeros_like(second)] * space.nodes, axis=-1)
   body = functools.partial(_one_cell, space, form, mode, dropout)
   parts = [_equal_part(space, form, cells, place) for place in range(len(cells))]
   (*_, previous, last), found = repeat.over(mode, body, (bank, second, empty, empty), parts)
@@ -80,10 +80,13 @@ def _enter(space, form, mode, cells, older, newer):
     rows = weights[input_edges(space)]
     arguments = params['inputs'], stats['inputs'], rows
     nodes, seen[0]['inputs'] = walks.reduce_inputs(form, mode, states, *arguments)
-    bank = jnp.pad(nodes, [(space.inputs, 0)] + [(0, 0)] * 4)
+    bank = walks.padded(nodes, (space.inputs, 0))
   else:
     bank = walks.begin(form, states, space.nodes)
-  second = match(1, 'older', newer) if len(cells) > 1 else jnp.zeros_like(bank[0])
+  if len(cells) > 1:
+    second = match(1, 'older', newer)
+  else:
+    second = jnp.zeros_like(mixed.join([states[0] for states in bank]))
   return bank, second, seen
 
 
@@ -104,7 +107,8 @@ def _one_cell(space, form, mode, dropout, carry, part):
 
 def _leave(space, mode, part, bank):
   """A cell's output, and the newer state of the next cell and the older of the one after it."""
-  output = jnp.concatenate(list(bank[-space.nodes :]), axis=-1)
+  nodes = zip(*(states[-space.nodes :] for states in bank), strict=True)
+  output = jnp.concatenate([part for node in nodes for part in node], axis=-1)
 
   def match(x, params, stats):
     return layers.relu_conv(x, params, stats, mode)

@@ -45,14 +45,14 @@ def own_kernel(function, static):
 
 
 @functools.partial(jax.jit, static_argnames=('stride', 'dilation', 'twice'))
-def depthwise_conv(x, kernel, stride=1, dilation=1, twice=False):
+def depthwise_conv(x, kernel, stride=1, dilation=1, twice=False, learns=None):
   """Convolves each channel with its own kernel, zero padding dilation * (k - 1) // 2 on each side.
 
   x: [B, H, W, C], kernel: [kh, kw, C] -> [B, ceil(H / stride), ceil(W / stride), C] for odd kernels
-  twice: as in layers.Mode
+  twice, learns: as in layers.Mode
   """
   if jax.default_backend() == 'cpu':
-    return shifted_conv(x, kernel, stride, dilation, twice)
+    return shifted_conv(x, kernel, stride, dilation, twice, learns)
   return grouped_conv(x, kernel, stride, dilation)
 
 
@@ -69,7 +69,7 @@ def grouped_conv(x, kernel, stride, dilation):
   )
 
 
-def shifted_conv(x, kernel, stride, dilation, twice=False):
+def shifted_conv(x, kernel, stride, dilation, twice=False, learns=None):
   """The form for CPU: one shifted image a tap, summed in float32.
 
   A stride is taken apart into convolutions without one, which need no image with holes; their
@@ -78,9 +78,9 @@ def shifted_conv(x, kernel, stride, dilation, twice=False):
   unit_conv = _unit_conv.__wrapped__ if twice else _unit_conv
   (height, width), (ph, pw) = kernel.shape[:2], _padding(kernel, dilation)
   if stride == 1:
-    return unit_conv(x, kernel, dilation, ((ph, ph), (pw, pw)))
+    return unit_conv(x, kernel, learns, dilation, ((ph, ph), (pw, pw)))
   if dilation % stride == ph % stride == pw % stride == 0:  # all taps meet the same pixels
-    return shifted_conv(x[:, ::stride, ::stride], kernel, 1, dilation // stride, twice)
+    return shifted_conv(x[:, ::stride, ::stride], kernel, 1, dilation // stride, twice, learns)
   assert dilation == 1, 'a stride needs dilation 1 or a multiple of the stride'
   rows, columns = (-(-size // stride) - 1 for size in x.shape[1:3])
   padded = jnp.pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)))
@@ -88,25 +88,34 @@ def shifted_conv(x, kernel, stride, dilation, twice=False):
   for i, j in itertools.product(range(min(stride, height)), range(min(stride, width))):
     part = kernel[i::stride, j::stride]
     image = padded[:, i::stride, j::stride][:, : rows + part.shape[0], : columns + part.shape[1]]
-    total = total + unit_conv(image, part, 1, ((0, 0), (0, 0)))
+    total = total + unit_conv(image, part, learns, 1, ((0, 0), (0, 0)))
   return total
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _unit_conv(x, kernel, dilation, padding):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _unit_conv(x, kernel, learns, dilation, padding):
   return _shifted_sum(_pad(x, padding), kernel, dilation)
 
 
-def _unit_conv_fwd(x, kernel, dilation, padding):
-  return _unit_conv.__wrapped__(x, kernel, dilation, padding), (x, kernel)
+def _unit_conv_fwd(x, kernel, learns, dilation, padding):
+  return _unit_conv.__wrapped__(x, kernel, learns, dilation, padding), (x, kernel, learns)
 
 
 def _unit_conv_bwd(dilation, padding, residuals, g):
-  x, kernel = residuals
+  x, kernel, learns = residuals
   full = [dilation * (size - 1) for size in kernel.shape[:2]]
   rest = [(n - low, n - high) for n, (low, high) in zip(full, padding, strict=True)]
   dx = _shifted_sum(_pad(g, rest), kernel[::-1, ::-1], dilation)
-  return dx, _kernel_gradient(_pad(x, padding), g, kernel, dilation).astype(kernel.dtype)
+
+  # Padded out here, as for the output: there XLA sees that it is the same image.
+  arguments = _pad(x, padding), g, kernel
+
+  def gradient(*arguments):
+    return _kernel_gradient(*arguments, dilation).astype(kernel.dtype)
+
+  if learns is None:
+    return dx, gradient(*arguments), None
+  return dx, lax.cond(learns, gradient, lambda *_: jnp.zeros_like(kernel), *arguments), None
 
 
 _unit_conv.defvjp(_unit_conv_fwd, _unit_conv_bwd)
@@ -171,12 +180,3 @@ def _pad(x, padding):
 
 def _padding(kernel, dilation):
   return tuple(dilation * (size - 1) // 2 for size in kernel.shape[:2])
-
-
-def sums(images):
-  """Sums each of N images [B, H, W, C] float32 over its pixels, all in one pass: [N, C]."""
-
-  def add(left, right):
-    return [a + b for a, b in zip(left, right, strict=True)]
-
-  return jnp.stack(lax.reduce(images, [jnp.float32(0)] * len(images), add, (0, 1, 2)))

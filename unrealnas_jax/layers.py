@@ -5,7 +5,7 @@ Norms have a scale and a bias only where the layer was made `affine`. Where laye
 [], y is multiplied by it; its gradient costs nothing there, for the norm's own needs the same sum.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,8 @@ class Mode(NamedTuple):
   twice: no operation has a rule of its own for its gradient, so that jax.jvp can be taken of the
   gradient with respect to the mixing weights; slower.
   again: stats are what was seen of the same batch before.
+  learns: [] bool, only known while the program runs: False saves the gradients of kernels, which
+  are zeros then. None: kernels have the gradients that JAX is asked for.
   """
 
   train: bool
@@ -30,6 +32,7 @@ class Mode(NamedTuple):
   plain: bool = False
   twice: bool = False
   again: bool = False
+  learns: Any = None
 
 
 def init_stats(channels, *leading):
@@ -55,9 +58,9 @@ def norm(x, params, stats, mode, weight=None):
   return ops.batch_norm(x, stats, mode.train, scale, bias, *options)
 
 
-def pointwise(x, kernel):
+def pointwise(x, kernel, mode):
   """1x1 convolution. x: [..., C_in], kernel: [C_in, C_out]."""
-  return product(x, kernel.astype(x.dtype))
+  return product(x, kernel.astype(x.dtype), mode.learns)
 
 
 def init_relu_conv(draw, size, channels_in, channels, affine, *leading):
@@ -69,7 +72,7 @@ def init_relu_conv(draw, size, channels_in, channels, affine, *leading):
 
 def relu_conv(x, params, stats, mode, strides=(1, 1), weight=None):
   """ReLU, convolution, norm."""
-  y = conv(jax.nn.relu(x), params['kernel'].astype(x.dtype), strides)
+  y = conv(jax.nn.relu(x), params['kernel'].astype(x.dtype), strides, learns=mode.learns)
   return norm(y, params, stats, mode, weight)
 
 
@@ -86,7 +89,7 @@ def init_factorized_reduce(draw, channels_in, channels, affine, *leading):
 def factorized_reduce(x, params, stats, mode, weight=None):
   """Halves height and width: one 1x1 convolution on even pixels, one on odd ones, norm."""
   even, odd = ops.alternate_pixels(jax.nn.relu(x))
-  halves = pointwise(even, params['even']), pointwise(odd, params['odd'])
+  halves = pointwise(even, params['even'], mode), pointwise(odd, params['odd'], mode)
   return norm(jnp.concatenate(halves, axis=-1), params, stats, mode, weight)
 
 
@@ -103,5 +106,7 @@ def init_separable(draw, kernel, channels, affine, *leading):
 def separable(x, params, stats, mode, stride, dilation, weight=None):
   """ReLU, depthwise convolution, 1x1 convolution, norm."""
   written_out = mode.twice or mode.plain
-  y = depthwise_conv(jax.nn.relu(x), params['depthwise'], stride, dilation, written_out)
-  return norm(pointwise(y, params['pointwise']), params, stats, mode, weight)
+  y = depthwise_conv(
+    jax.nn.relu(x), params['depthwise'], stride, dilation, written_out, mode.learns
+  )
+  return norm(pointwise(y, params['pointwise'], mode), params, stats, mode, weight)

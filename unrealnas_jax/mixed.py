@@ -13,7 +13,6 @@ import numpy as np
 from jax import lax
 
 from unrealnas_jax import layers, ops
-from unrealnas_jax.depthwise import sums
 
 # Layers (kernel size, dilation) of each candidate that convolves channel by channel.
 SEPARABLE = {
@@ -112,12 +111,12 @@ def _own_operation(op, x, params, stats, weight, mode, stride, dropout):
   return y, [found]
 
 
-def shared_operations(form, mode, x, stats, weights, stride):
+def shared_operations(form, mode, state, stats, weights, stride):
   """Mixes of what depends on the source alone, one mix a destination.
 
-  x: [B, H, W, C], weights: [D, O] -> ([D, B, H', W', C], seen)
+  state: as `split` has it, weights: [D, O] -> (its mixes, each [D, B, H', W', C], seen)
   """
-  first, mixes = part(form, x), _mixes.__wrapped__ if mode.twice else _mixes
+  first, *rest = state
   images, columns, seen = [], [], {}
   for column, op in enumerate(form.ops):
     if op in POOLS and not (form.pool_norm and form.affine):
@@ -130,35 +129,35 @@ def shared_operations(form, mode, x, stats, weights, stride):
       continue
     images.append(y)
     columns.append(column)
-  y = jnp.zeros((len(weights), *first[:, ::stride, ::stride].shape), x.dtype)
+  passing = [x if stride == 1 else ops.max_of_blocks(x) for x in rest]
+  mixes = _mixes.__wrapped__ if mode.twice else _mixes
+  y = jnp.zeros((len(weights), *first[:, ::stride, ::stride].shape), first.dtype)
   y = mixes(weights[:, np.array(columns)], images) if images else y
-  if form.partial > 1:
-    rest = x[..., first.shape[-1] :]
-    rest = rest if stride == 1 else ops.max_of_blocks(rest)
-    y = jnp.concatenate([y, mixes(weights.sum(-1, keepdims=True), [rest])], axis=-1)
-  return y, seen
+  return (y, *(mixes(weights.sum(-1, keepdims=True), [x]) for x in passing)), seen
 
 
 def _pool(op, x, stride, mode):
   return (POOLS_TWICE if mode.twice else POOLS)[op](x, stride)
 
 
-def part(form, x):
-  """The channels that go through the candidates."""
-  return x[..., : x.shape[-1] // form.partial]
+def split(form, x):
+  """(the channels that go through the candidates, the others if there are any). x: [..., C]"""
+  size = x.shape[-1] // form.partial
+  return (x,) if form.partial == 1 else (x[..., :size], x[..., size:])
 
 
-def with_part(form, x, values):
-  """x with other values in `part`."""
-  return values if form.partial == 1 else x.at[..., : values.shape[-1]].set(values)
+def join(state):
+  """The channels of a state that is split."""
+  return state[0] if len(state) == 1 else jnp.concatenate(state, axis=-1)
 
 
-def shuffle(form, x, back=False):
+def shuffle(form, state, back=False):
   """Deals the channels out among the parts, or takes them back to where they were."""
-  parts = form.partial
-  if parts == 1:
-    return x
-  return ops.shuffle_channels(x, x.shape[-1] // parts if back else parts)
+  if form.partial == 1:
+    return state
+  x = join(state)
+  groups = x.shape[-1] // form.partial if back else form.partial
+  return split(form, ops.shuffle_channels(x, groups))
 
 
 @jax.custom_vjp
@@ -170,13 +169,15 @@ def _mixes(weights, images):
 
 
 def _mixes_bwd(residuals, g):
-  # Written out so that each gradient is one pass over memory: in profiles on CPU the reductions of
-  # 5-D arrays that JAX makes of it, and matrix products with their transposed copies, were slower.
+  # On CPU each is one pass of vectorised code over memory. The reductions that JAX makes of it took
+  # twice as long, and so did one over all products at once, whose code is scalar; a product with
+  # all images side by side would copy them.
   weights, images = residuals
-  columns = weights.astype(g.dtype).T
+  columns, rows = weights.astype(g.dtype).T, g.reshape(len(g), -1)
   dimages = [sum(w * row for w, row in zip(column, g, strict=True)) for column in columns]
-  products = [(row * image).astype(jnp.float32) for row in g for image in images]
-  return sums(products).sum(-1).reshape(weights.shape), dimages
+  exactly = {'precision': 'highest', 'preferred_element_type': jnp.float32}
+  products = [jnp.dot(rows, image.reshape(-1), **exactly) for image in images]
+  return jnp.stack(products, axis=1), dimages
 
 
 _mixes.defvjp(lambda weights, images: (_mixes(weights, images), (weights, images)), _mixes_bwd)

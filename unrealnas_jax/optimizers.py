@@ -25,6 +25,18 @@ class Optimizers(NamedTuple):
   unrolled: optax.GradientTransformation | None = None
 
 
+def move_params(state, tx, gradient):
+  """A SearchState after one update of its params; gradient: of them, averaged over the devices."""
+  updates, opt = tx.weights.update(gradient, state.weight_opt, state.params)
+  return state.replace(params=optax.apply_updates(state.params, updates), weight_opt=opt)
+
+
+def move_arch(state, tx, gradient):
+  """A SearchState after one update of its architecture, as move_params."""
+  updates, opt = tx.arch.update(gradient, state.arch_opt, state.arch)
+  return state.replace(arch=optax.apply_updates(state.arch, updates), arch_opt=opt)
+
+
 def turn_at(step, steps, turns):
   """(number, first step, length) of the turn that a step lies in, if `turns` share all `steps`.
 

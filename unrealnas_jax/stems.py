@@ -40,7 +40,7 @@ def init_conv(draw, channels_in, width):
 
 def conv_norm(x, params, stats, mode, strides=(1, 1)):
   """3x3 convolution, norm."""
-  y = conv(x, params['kernel'].astype(x.dtype), strides)
+  y = conv(x, params['kernel'].astype(x.dtype), strides, learns=mode.learns)
   return layers.norm(y, params, stats, mode)
 
 

@@ -24,9 +24,10 @@ class Net(NamedTuple):
   loss: (params, stats, weights, images, labels) -> (objective.loss, (new stats, logits)),
     in training mode unless train=False, in parts of shape.microbatch images; labels: as objective
     takes them. With twice=True jax.jvp can be taken of its gradient with respect to the weights.
-    smoothing: of labels
+    learns: as in layers.Mode, smoothing: of labels
   kept: {kind: bool [E, O]}, the operations that are left to each edge; None for all
   smoothing: of train_loss
+  one_program: steps are better made by methods.one_program, if they can be
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
   shape.skip_dropout is set, loss also takes dropout=(key, rate).
   """
@@ -37,6 +38,7 @@ class Net(NamedTuple):
   loss: Callable
   kept: dict | None = None
   smoothing: float = 0.0
+  one_program: bool = False
 
   @property
   def train_loss(self):
@@ -86,18 +88,17 @@ def make(shape):
   """The supernet of a Shape."""
   apply = functools.partial(_apply, shape)
 
-  def loss(
-    params, stats, weights, images, labels, dropout=None, twice=False, train=True, smoothing=0.0
-  ):
+  def loss(params, stats, weights, images, labels, dropout=None, train=True, smoothing=0.0, **form):
     def of_part(number, images, labels):
       drop = dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
-      logits, new = apply(params, stats, weights, images, train=train, dropout=drop, twice=twice)
+      logits, new = apply(params, stats, weights, images, train=train, dropout=drop, **form)
       return objective.loss(logits, labels, smoothing), (new, logits)
 
     examples = images, labels
     return microbatch.mean_loss(of_part, examples, shape.microbatch, shape.axis_name)
 
-  return Net(shape.space, functools.partial(_init, shape), apply, loss)
+  one_program = not shape.plain and jax.default_backend() == 'cpu'
+  return Net(shape.space, functools.partial(_init, shape), apply, loss, one_program=one_program)
 
 
 def _init(shape, key):
@@ -110,8 +111,10 @@ def _init_by(shape, draw):
   return params | {'classifier': classifier}, stats
 
 
-def _apply(shape, params, stats, weights, images, train, dropout=None, twice=False):
-  mode = layers.Mode(train, shape.axis_name, shape.plain, twice)
+def _apply(
+  shape, params, stats, weights, images, train, dropout=None, twice=False, learns=None
+):  # fmt: skip
+  mode = layers.Mode(train, shape.axis_name, shape.plain, twice, learns=learns)
   size = images.shape[1:3] if shape.per_pixel else None
   images = images.reshape(-1, *images.shape[-3:])  # the cells take a tile for an image
   features, seen = shape.space.skeleton.apply(

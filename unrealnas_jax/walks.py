@@ -20,9 +20,9 @@ def walk(form, mode, edges, bank, params, stats, weights, dropout=None, first=0)
   """Completes the states of a cell, one after the other, from the states before them.
 
   edges: pairs (source, destination) of states, sorted by destination, then by source.
-  bank: [S, B, H, W, C], all states; a state starts with what it was given (inputs, or what flowed
-    in from elsewhere), gets the mixed operations of its incoming edges added, and then has its
-    channels shuffled if they are partial.
+  bank: as mixed.split has [S, B, H, W, C], all states; a state starts with what it was given
+    (inputs, or what flowed in from elsewhere), gets the mixed operations of its incoming edges
+    added, and then has its channels shuffled if they are partial.
   weights: [E, O]; params and stats stacked likewise; dropout: (key, rate) for form.skip_dropout.
   first: number of the first state, those before are left alone and nothing flows out of them; in
     plain form an int.
@@ -31,30 +31,33 @@ def walk(form, mode, edges, bank, params, stats, weights, dropout=None, first=0)
   arguments = bank, params, stats, weights, dropout, first
   if mode.plain:
     return _walk(_plain_loop, np.asarray, form, mode, edges, *arguments)
-  return _quick_walk(form, mode, edges, *arguments)
+  return _quick_walk(form, mode._replace(learns=None), edges, *arguments, mode.learns)
 
 
-def _walk(loop, table, form, mode, edges, bank, params, stats, weights, dropout, first):
-  sources, starts, ends = map(table, _order(edges, len(bank)))
-  shared = _shared_weights(edges, weights, len(bank))
+def _walk(
+  loop, table, form, mode, edges, bank, params, stats, weights, dropout, first, learns=None
+):
+  states = len(bank[0])
+  sources, starts, ends = map(table, _order(edges, states))
+  shared = _shared_weights(edges, weights, states)
 
   def one_edge(e, carry):
     bank, total, stats = carry
-    x, of_edge = mixed.part(form, _row(bank, sources[e])), (_at(params, e), _at(stats['edges'], e))
+    x, of_edge = _row(bank[0], sources[e]), (_at(params, e), _at(stats['edges'], e))
     arguments = x, *of_edge, weights[e], 1, part_of_dropout(dropout, e)
     y, seen = mixed.own_operations(form, mode, *arguments)
     return bank, total + y, {**stats, 'edges': _put(stats['edges'], e, seen)}
 
   def one_state(n, carry):
     bank, stats = carry
-    carry = bank, mixed.part(form, _row(bank, n)), stats
-    _, total, stats = loop(starts[first, n], ends[n], one_edge, carry)
-    state = mixed.shuffle(form, mixed.with_part(form, _row(bank, n), total))
-    bank = _with_row(bank, n, state)
+    given, *rest = _at(bank, n)
+    _, total, stats = loop(starts[first, n], ends[n], one_edge, (bank, given, stats))
+    state = mixed.shuffle(form, (total, *rest))
+    bank = _put(bank, n, state)
     y, seen = mixed.shared_operations(form, mode, state, _at(stats['pools'], n), shared[:, n], 1)
-    return bank + y, {**stats, 'pools': _put(stats['pools'], n, seen)}
+    return _add(bank, y), {**stats, 'pools': _put(stats['pools'], n, seen)}
 
-  return loop(first, len(bank), one_state, (bank, stats))
+  return loop(first, states, one_state, (bank, stats))
 
 
 def _plain_loop(start, stop, body, carry):
@@ -67,9 +70,9 @@ _looped = jax.jit(functools.partial(_walk, lax.fori_loop, jnp.asarray), static_a
 _quick_walk = jax.custom_vjp(_looped, nondiff_argnums=(0, 1, 2))
 
 
-def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout, first):
+def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout, first, learns):
   learned = _learned(params)
-  variables = _values((bank, params, stats, weights, dropout, first))
+  variables = _values((bank, params, stats, weights, dropout, first, learns))
   bank, seen = _looped(form, mode, edges, *variables)
   _, params, _, *others = variables
   return (bank, seen), (bank, params, learned, seen, *others)
@@ -87,51 +90,56 @@ def _walk_bwd(form, mode, edges, residuals, gradients):
   # jit would make `first` a traced number and the loop over states one of unknown length, of which
   # no jax.jvp can be taken.
   back = _walk_back.__wrapped__ if mode.twice else _walk_back
-  return back(form, mode, edges, residuals, _as_array(gradients[0]))
+  dbank = tuple(map(_as_array, gradients[0]))
+  return back(form, mode, edges, residuals, dbank)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _walk_back(form, mode, edges, residuals, dbank):
   # Edges and pools are computed again from the finished states, by the statistics seen before.
   # Rules that jax.vjp has followed are in nobody's way.
-  mode = mode._replace(twice=False, again=True)
-  bank, params, learned, stats, weights, dropout, first = residuals
-  sources, starts, ends = map(jnp.asarray, _order(edges, len(bank)))
-  shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, len(bank)), weights)
+  bank, params, learned, stats, weights, dropout, first, learns = residuals
+  mode = mode._replace(twice=False, again=True, learns=learns)
+  states = len(bank[0])
+  sources, starts, ends = map(jnp.asarray, _order(edges, states))
+  shared, shared_vjp = jax.vjp(lambda w: _shared_weights(edges, w, states), weights)
 
   def one_edge(e, carry):
     dbank, total, dweights, dlearned = carry
     source, of_edge = sources[e], _at((params, stats['edges'], weights, learned), e)
-    x, row = mixed.part(form, _row(bank, source)), _row(dbank, source)
-    arguments = x, *of_edge, 1, part_of_dropout(dropout, e)
+    arguments = _row(bank[0], source), *of_edge, 1, part_of_dropout(dropout, e)
     dx, dw, dp = _edge_back(form, mode, total, *arguments)
-    dbank = _with_row(dbank, source, mixed.with_part(form, row, mixed.part(form, row) + dx))
-    return dbank, total, _with_row(dweights, e, dw), _put(dlearned, e, dp)
+    dfirst, *rest = dbank
+    dfirst = _with_row(dfirst, source, _row(dfirst, source) + dx)
+    return (dfirst, *rest), total, _with_row(dweights, e, dw), _put(dlearned, e, dp)
 
   def one_state(back, carry):
     dbank, dshared, dweights, dlearned = carry
-    n = len(bank) - 1 - back
-    arguments = _row(bank, n), _at(stats['pools'], n), shared[:, n]
+    n = states - 1 - back
+    arguments = _at(bank, n), _at(stats['pools'], n), shared[:, n]
     dx, dw = _shared_back(form, mode, dbank, *arguments, 1)
     # All that the finished state flows into is known by now.
-    total = mixed.shuffle(form, _row(dbank, n) + dx, back=True)
-    carry = _with_row(dbank, n, total), mixed.part(form, total), dweights, dlearned
+    total = mixed.shuffle(form, _add(_at(dbank, n), dx), back=True)
+    carry = _put(dbank, n, total), total[0], dweights, dlearned
     carry = lax.fori_loop(starts[first, n], ends[n], one_edge, carry)
     dbank, _, dweights, dlearned = carry
     return dbank, dshared.at[:, n].set(dw), dweights, dlearned
 
   carry = dbank, *_zeros((shared, weights, learned))
-  carry = lax.fori_loop(0, len(bank) - first, one_state, carry)
+  carry = lax.fori_loop(0, states - first, one_state, carry)
   dbank, dshared, dweights, dlearned = carry
   dparams = dlearned[0] if learned else _zeros(params)
-  return dbank, dparams, _zeros(stats), dweights + shared_vjp(dshared)[0], None, None
+  return dbank, dparams, _zeros(stats), dweights + shared_vjp(dshared)[0], None, None, None
 
 
 _quick_walk.defvjp(_walk_fwd, _walk_bwd, symbolic_zeros=True)
 
 
 def _shared_back(form, mode, g, x, stats, weights, stride):
-  """Gradients of a source and of its weights, [D, O], where it flows into D destinations."""
+  """Gradients of a source and of its weights, [D, O], where it flows into D destinations.
+
+  g, x: as mixed.split has them
+  """
 
   def run(x, weights):
     return mixed.shared_operations(form, mode, x, stats, weights, stride)[0]
@@ -156,60 +164,67 @@ def reduce_inputs(form, mode, inputs, params, stats, weights):
   """Mixed operations of stride 2 on all edges from the inputs of a cell to all its nodes.
 
   inputs: [I, B, H, W, C], weights: [I, N, O], params and stats stacked likewise
-  -> (nodes [N, B, H', W', C], seen), H' = ceil(H / 2); not shuffled, `walk` does that. In quick
-  form `seen` has no gradient.
+  -> (nodes, as mixed.split has [N, B, H', W', C], seen), H' = ceil(H / 2); not shuffled, `walk`
+  does that. In quick form `seen` has no gradient.
   """
-  return (_reduce if mode.plain else _quick_reduce)(form, mode, inputs, params, stats, weights)
+  if mode.plain:
+    return _reduce(form, mode, inputs, params, stats, weights)
+  fixed = form, mode._replace(learns=None)
+  return _quick_reduce(*fixed, inputs, params, stats, weights, mode.learns)
 
 
-def _reduce(form, mode, inputs, params, stats, weights):
+def _reduce(form, mode, inputs, params, stats, weights, learns=None):
   def source(_, variables):
     x, params, stats, weights = variables
-    shared, pools = mixed.shared_operations(form, mode, x, stats['pools'], weights, 2)
+    state = mixed.split(form, x)
+    shared, pools = mixed.shared_operations(form, mode, state, stats['pools'], weights, 2)
 
     def edge(_, variables):
       # Without a barrier JAX takes what depends on x alone, every tap's image, out of the loop.
-      image, variables = lax.optimization_barrier((x, variables))
-      return None, mixed.own_operations(form, mode, mixed.part(form, image), *variables, 2)
+      image, variables = lax.optimization_barrier((state[0], variables))
+      return None, mixed.own_operations(form, mode, image, *variables, 2)
 
     variables = params, stats['edges'], weights
     _, (own, edges) = lax.scan(edge, None, variables, unroll=mode.plain)
-    nodes = mixed.with_part(form, shared, mixed.part(form, shared) + own)
+    nodes = shared[0] + own, *shared[1:]
     return None, (nodes, {'edges': edges, 'pools': pools})
 
   variables = inputs, params, stats, weights
   _, (nodes, stats) = lax.scan(source, None, variables, unroll=mode.plain)
-  return nodes.sum(0), stats
+  return jax.tree.map(lambda x: x.sum(0), nodes), stats
 
 
 _quick_reduce = jax.custom_vjp(_reduce, nondiff_argnums=(0, 1))
 
 
 def _reduce_fwd(form, mode, *primals):
-  inputs, params, stats, weights = _values(primals)
+  inputs, params, stats, weights, learns = _values(primals)
   nodes, seen = _reduce(form, mode, inputs, params, stats, weights)
-  return (nodes, seen), (inputs, params, seen, weights, _learned(primals[1]))
+  return (nodes, seen), ((inputs, params, seen, weights, _learned(primals[1])), learns)
 
 
 def _reduce_bwd(form, mode, residuals, gradients):
-  mode, dnodes = mode._replace(twice=False, again=True), _as_array(gradients[0])
+  (rows, learns), dnodes = residuals, tuple(map(_as_array, gradients[0]))
+  mode = mode._replace(twice=False, again=True, learns=learns)
 
   def source(_, variables):
     x, params, stats, weights, learned = variables
-    dx, dshared = _shared_back(form, mode, dnodes, x, stats['pools'], weights, 2)
+    state = mixed.split(form, x)
+    (dfirst, *rest), dshared = _shared_back(form, mode, dnodes, state, stats['pools'], weights, 2)
 
     def edge(total, variables):
-      image, (g, *of_edge) = lax.optimization_barrier((mixed.part(form, x), variables))
+      image, (g, *of_edge) = lax.optimization_barrier((state[0], variables))
       dx, dw, dp = _edge_back(form, mode, g, image, *of_edge, 2)
       return total + dx, (dw, dp)
 
-    variables = mixed.part(form, dnodes), params, stats['edges'], weights, learned
-    total, (dweights, dlearned) = lax.scan(edge, mixed.part(form, dx), variables)
-    return None, (mixed.with_part(form, dx, total), dshared + dweights, dlearned)
+    variables = dnodes[0], params, stats['edges'], weights, learned
+    total, (dweights, dlearned) = lax.scan(edge, dfirst, variables)
+    return None, (mixed.join((total, *rest)), dshared + dweights, dlearned)
 
-  _, (dinputs, dweights, dlearned) = lax.scan(source, None, residuals)
-  _, params, stats, *_ = residuals
-  return dinputs, dlearned[0] if dlearned else _zeros(params), _zeros(stats), dweights
+  _, (dinputs, dweights, dlearned) = lax.scan(source, None, rows)
+  _, params, stats, *_ = rows
+  dparams = dlearned[0] if dlearned else _zeros(params)
+  return dinputs, dparams, _zeros(stats), dweights, None
 
 
 _quick_reduce.defvjp(_reduce_fwd, _reduce_bwd, symbolic_zeros=True)
@@ -220,7 +235,13 @@ def begin(form, inputs, nodes):
 
   `walk` shuffles each state, so inputs are taken back first and come out as they are.
   """
-  return jnp.pad(mixed.shuffle(form, inputs, back=True), [(0, nodes)] + [(0, 0)] * 4)
+  states = mixed.shuffle(form, mixed.split(form, inputs), back=True)
+  return padded(states, (0, nodes))
+
+
+def padded(states, rows):
+  """States with so many zeros before and after them, for a bank."""
+  return jax.tree.map(lambda x: jnp.pad(x, [rows] + [(0, 0)] * 4), states)
 
 
 def _order(edges, states):
@@ -253,6 +274,10 @@ def _as_array(gradient):
 
 def _values(primals):
   return jax.tree.map(lambda primal: primal.value, primals, is_leaf=_is_primal)
+
+
+def _add(tree, other):
+  return jax.tree.map(jnp.add, tree, other)
 
 
 def _zeros(tree):

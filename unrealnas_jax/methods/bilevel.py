@@ -3,11 +3,10 @@
 import functools
 
 import jax
-import optax
 from jax import lax
 
-from unrealnas_jax import objective, parallel
-from unrealnas_jax.methods import unrolled
+from unrealnas_jax import objective, optimizers, parallel
+from unrealnas_jax.methods import one_program, unrolled
 
 
 def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dropout=None):
@@ -20,6 +19,9 @@ def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dr
   only measured.
   """
   shared = {'net': net, 'tx': tx, 'dropout': dropout}
+  if one_program.fits(net, hp):
+    mixing = {'weights': weights, 'train_weights': train_weights}
+    return one_program.alternate(state, train, val, hp=hp, **mixing, **shared)
   gradient = first_order
   if hp.order == 2:
     gradient = functools.partial(unrolled.second_order, train=train, hvp=hp.hvp)
@@ -68,9 +70,7 @@ def arch_step(state, val, *, net, tx, weights, dropout=None, gradient=first_orde
   (value, (batch_stats, logits)), gradient = gradient(
     state, val, net=net, tx=tx, weights=weights, dropout=dropout
   )
-  updates, arch_opt = tx.arch.update(gradient, state.arch_opt, state.arch)
-  arch = optax.apply_updates(state.arch, updates)
-  state = state.replace(arch=arch, arch_opt=arch_opt, batch_stats=batch_stats)
+  state = optimizers.move_arch(state, tx, gradient).replace(batch_stats=batch_stats)
   return state, _measure('val', value, logits, val[1])
 
 
@@ -84,9 +84,8 @@ def weight_step(state, train, *, net, tx, weights, dropout=None):
     return _loss(state.replace(params=params), train, weights, net.train_loss, dropout)
 
   (value, (batch_stats, logits)), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-  updates, weight_opt = tx.weights.update(parallel.mean(gradient), state.weight_opt, state.params)
-  params = optax.apply_updates(state.params, updates)
-  state = state.replace(params=params, weight_opt=weight_opt, batch_stats=batch_stats)
+  state = optimizers.move_params(state, tx, parallel.mean(gradient))
+  state = state.replace(batch_stats=batch_stats)
   return state, _measure('train', value, logits, train[1])
 
 

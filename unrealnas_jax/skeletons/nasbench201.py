@@ -65,7 +65,7 @@ def _cell(shape, mode, weights, dropout, x, one):
   bank = walks.begin(form, x[None], space.nodes)
   variables = one['params'], one['stats'], weights
   bank, seen = walks.walk(form, mode, space.edges, bank, *variables, dropout=dropout)
-  return bank[-1], seen
+  return mixed.join([states[-1] for states in bank]), seen
 
 
 def _init_reduce(draw, channels, affine):
@@ -82,7 +82,7 @@ def _reduce(x, params, stats, mode):
   seen = {}
   y, seen['a'] = layers.relu_conv(x, params['a'], stats['a'], mode, strides=(2, 2))
   y, seen['b'] = layers.relu_conv(y, params['b'], stats['b'], mode)
-  return y + layers.pointwise(ops.mean_of_blocks(x), params['shortcut']), seen
+  return y + layers.pointwise(ops.mean_of_blocks(x), params['shortcut'], mode), seen
 
 
 def _columns(pairs):
