@@ -2,8 +2,9 @@
 
   JAX_NUM_CPU_DEVICES=8 PYTHONPATH=.:tests python tests/virtual_devices.py
 
-One JSON object: for each number of devices the state and metrics after two steps on the same
-batches, and of each all-reduce in the compiled step, which has no loops, the bytes of its arrays.
+One JSON object: for each form and number of devices the state and metrics after two steps on the
+same batches, and of each all-reduce in the text of the compiled step the bytes of its arrays. In
+the plain form, which has no loops, the text has every all-reduce of a step.
 """
 
 import json
@@ -17,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from unrealnas_jax import parallel, search
 
-DEVICES = (1, 2, 4, 8)
+DEVICES = {'plain': (1, 2, 4, 8), 'quick': (1, 4)}
 SIZES = {'f32': 4}
 
 
@@ -62,8 +63,11 @@ def get_config():
 
 
 def main():
-  found = search.prepare(get_config(), None, plain=True)
-  print(json.dumps({devices: take_steps(found, devices) for devices in DEVICES}))
+  found = {}
+  for form, numbers in DEVICES.items():
+    made = search.prepare(get_config(), None, plain=form == 'plain')
+    found[form] = {devices: take_steps(made, devices) for devices in numbers}
+  print(json.dumps(found))
 
 
 if __name__ == '__main__':

@@ -196,8 +196,9 @@ def time_batches(plan, steps):
 def count(config, dataset, step_seconds):
   """What a step of a search computes and what devices send each other in it.
 
-  XLA counts the body of a loop once however often it runs, so this counts the same step with its
-  loops written out; what the quick form computes a second time to save memory is not in it.
+  XLA counts the body of a loop once however often it runs, so this counts the step with its loops
+  written out; what the quick form computes a second time to save memory is not in it, nor what the
+  architecture's way back in methods.one_program has to spare.
   """
   plan, arguments, _ = prepare(config, dataset, plain=True)
   gflop = plan.step.lower(*arguments).cost_analysis()['flops'] / 1e9

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from unrealnas_jax import layers, mixed, repeat, walks
+from unrealnas_jax import layers, mixed, repeat, rows, walks
 
 
 def init(draw, space, form, channels, older, newer, reduce, shrunk):
@@ -46,7 +46,7 @@ def apply(space, form, mode, cells, older, newer, dropout=None):
   -> (outputs [B, H', W', nodes * C] of the last two cells, seen of each cell)
   """
   bank, second, entered = _enter(space, form, mode, cells, older, newer)
-  empty = jnp.concatenate([jnp.zeros_like(second)] * space.nodes, axis=-1)
+  empty = jnp.zeros((*second.shape[:-1], space.nodes * second.shape[-1]), second.dtype)
   body = functools.partial(_one_cell, space, form, mode, dropout)
   parts = [_equal_part(space, form, cells, place) for place in range(len(cells))]
   (*_, previous, last), found = repeat.over(mode, body, (bank, second, empty, empty), parts)
@@ -77,8 +77,7 @@ def _enter(space, form, mode, cells, older, newer):
   states = jnp.stack([match(0, 'older', older), match(0, 'newer', newer)])
   _, weights, params, stats = cells[0]
   if 'inputs' in params:
-    rows = weights[input_edges(space)]
-    arguments = params['inputs'], stats['inputs'], rows
+    arguments = params['inputs'], stats['inputs'], weights[input_edges(space)]
     nodes, seen[0]['inputs'] = walks.reduce_inputs(form, mode, states, *arguments)
     bank = walks.padded(nodes, (space.inputs, 0))
   else:
@@ -86,7 +85,7 @@ def _enter(space, form, mode, cells, older, newer):
   if len(cells) > 1:
     second = match(1, 'older', newer)
   else:
-    second = jnp.zeros_like(mixed.join([states[0] for states in bank]))
+    second = jnp.zeros_like(mixed.join(rows.at(bank, 0)))
   return bank, second, seen
 
 
@@ -107,8 +106,8 @@ def _one_cell(space, form, mode, dropout, carry, part):
 
 def _leave(space, mode, part, bank):
   """A cell's output, and the newer state of the next cell and the older of the one after it."""
-  nodes = zip(*(states[-space.nodes :] for states in bank), strict=True)
-  output = jnp.concatenate([part for node in nodes for part in node], axis=-1)
+  nodes = range(len(bank[0]) - space.nodes, len(bank[0]))
+  output = jnp.concatenate([channels[n] for n in nodes for channels in bank], axis=-1)
 
   def match(x, params, stats):
     return layers.relu_conv(x, params, stats, mode)

@@ -94,6 +94,7 @@ def shifted_conv(x, kernel, stride, dilation, twice=False, learns=None):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _unit_conv(x, kernel, learns, dilation, padding):
+  del learns  # the way back is given what this is given
   return _shifted_sum(_pad(x, padding), kernel, dilation)
 
 
@@ -106,7 +107,6 @@ def _unit_conv_bwd(dilation, padding, residuals, g):
   full = [dilation * (size - 1) for size in kernel.shape[:2]]
   rest = [(n - low, n - high) for n, (low, high) in zip(full, padding, strict=True)]
   dx = _shifted_sum(_pad(g, rest), kernel[::-1, ::-1], dilation)
-
   # Padded out here, as for the output: there XLA sees that it is the same image.
   arguments = _pad(x, padding), g, kernel
 

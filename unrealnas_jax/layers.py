@@ -23,8 +23,9 @@ class Mode(NamedTuple):
   twice: no operation has a rule of its own for its gradient, so that jax.jvp can be taken of the
   gradient with respect to the mixing weights; slower.
   again: stats are what was seen of the same batch before.
-  learns: [] bool, only known while the program runs: False saves the gradients of kernels, which
-  are zeros then. None: kernels have the gradients that JAX is asked for.
+  learns: [] bool, only known while the program runs: False saves the gradients of the kernels of
+  convolutions, which are zeros then, in the quick form on a CPU; it goes with neither of the other
+  two. None: they are what JAX is asked for.
   """
 
   train: bool

@@ -37,6 +37,11 @@ def move_arch(state, tx, gradient):
   return state.replace(arch=optax.apply_updates(state.arch, updates), arch_opt=opt)
 
 
+def warms_up(state, tx, hp):
+  """[] bool: whether the architecture rests yet, in the first hp.warmup_epochs epochs."""
+  return state.step < hp.warmup_epochs * tx.epoch_steps
+
+
 def turn_at(step, steps, turns):
   """(number, first step, length) of the turn that a step lies in, if `turns` share all `steps`.
 

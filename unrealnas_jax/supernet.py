@@ -27,7 +27,7 @@ class Net(NamedTuple):
     learns: as in layers.Mode, smoothing: of labels
   kept: {kind: bool [E, O]}, the operations that are left to each edge; None for all
   smoothing: of train_loss
-  one_program: steps are better made by methods.one_program, if they can be
+  one_program: whether methods.one_program should make the steps that it can
   weights: {kind of cell: [E, O]}, what each operation of each edge is multiplied by. Where
   shape.skip_dropout is set, loss also takes dropout=(key, rate).
   """
@@ -88,10 +88,10 @@ def make(shape):
   """The supernet of a Shape."""
   apply = functools.partial(_apply, shape)
 
-  def loss(params, stats, weights, images, labels, dropout=None, train=True, smoothing=0.0, **form):
+  def loss(params, stats, weights, images, labels, dropout=None, train=True, smoothing=0.0, **mode):
     def of_part(number, images, labels):
       drop = dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
-      logits, new = apply(params, stats, weights, images, train=train, dropout=drop, **form)
+      logits, new = apply(params, stats, weights, images, train=train, dropout=drop, **mode)
       return objective.loss(logits, labels, smoothing), (new, logits)
 
     examples = images, labels

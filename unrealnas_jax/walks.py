@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import custom_derivatives, lax
 
-from unrealnas_jax import mixed
+from unrealnas_jax import mixed, rows
 
 
 def walk(form, mode, edges, bank, params, stats, weights, dropout=None, first=0):
@@ -37,25 +37,28 @@ def walk(form, mode, edges, bank, params, stats, weights, dropout=None, first=0)
 def _walk(
   loop, table, form, mode, edges, bank, params, stats, weights, dropout, first, learns=None
 ):
+  del learns  # the way back is given what this is given
   states = len(bank[0])
   sources, starts, ends = map(table, _order(edges, states))
   shared = _shared_weights(edges, weights, states)
 
   def one_edge(e, carry):
     bank, total, stats = carry
-    x, of_edge = _row(bank[0], sources[e]), (_at(params, e), _at(stats['edges'], e))
+    x, of_edge = rows.at(bank[0], sources[e]), (rows.at(params, e), rows.at(stats['edges'], e))
     arguments = x, *of_edge, weights[e], 1, part_of_dropout(dropout, e)
     y, seen = mixed.own_operations(form, mode, *arguments)
-    return bank, total + y, {**stats, 'edges': _put(stats['edges'], e, seen)}
+    return bank, total + y, {**stats, 'edges': rows.put(stats['edges'], e, seen)}
 
   def one_state(n, carry):
     bank, stats = carry
-    given, *rest = _at(bank, n)
+    given, *rest = rows.at(bank, n)
     _, total, stats = loop(starts[first, n], ends[n], one_edge, (bank, given, stats))
     state = mixed.shuffle(form, (total, *rest))
-    bank = _put(bank, n, state)
-    y, seen = mixed.shared_operations(form, mode, state, _at(stats['pools'], n), shared[:, n], 1)
-    return _add(bank, y), {**stats, 'pools': _put(stats['pools'], n, seen)}
+    bank = rows.put(bank, n, state)
+    y, seen = mixed.shared_operations(
+      form, mode, state, rows.at(stats['pools'], n), shared[:, n], 1
+    )
+    return rows.add(bank, y), {**stats, 'pools': rows.put(stats['pools'], n, seen)}
 
   return loop(first, states, one_state, (bank, stats))
 
@@ -80,8 +83,8 @@ def _walk_fwd(form, mode, edges, bank, params, stats, weights, dropout, first, l
 
 def _learned(params):
   """(the params,) if they are differentiated, else ()."""
-  # The gradients of kernels are half of the way back, and an architecture step needs none of them:
-  # what is differentiated is a residual of its own, so that the way back can leave out the rest.
+  # The gradients of kernels are half of the way back, and an architecture step needs none of them.
+  # Where it is a program of its own (with mode.learns it is not) the way back leaves them out.
   is_learned = any(leaf.perturbed for leaf in jax.tree.leaves(params, is_leaf=_is_primal))
   return (_values(params),) if is_learned else ()
 
@@ -106,21 +109,21 @@ def _walk_back(form, mode, edges, residuals, dbank):
 
   def one_edge(e, carry):
     dbank, total, dweights, dlearned = carry
-    source, of_edge = sources[e], _at((params, stats['edges'], weights, learned), e)
-    arguments = _row(bank[0], source), *of_edge, 1, part_of_dropout(dropout, e)
+    source, of_edge = sources[e], rows.at((params, stats['edges'], weights, learned), e)
+    arguments = rows.at(bank[0], source), *of_edge, 1, part_of_dropout(dropout, e)
     dx, dw, dp = _edge_back(form, mode, total, *arguments)
     dfirst, *rest = dbank
-    dfirst = _with_row(dfirst, source, _row(dfirst, source) + dx)
-    return (dfirst, *rest), total, _with_row(dweights, e, dw), _put(dlearned, e, dp)
+    dfirst = rows.put(dfirst, source, rows.at(dfirst, source) + dx)
+    return (dfirst, *rest), total, rows.put(dweights, e, dw), rows.put(dlearned, e, dp)
 
   def one_state(back, carry):
     dbank, dshared, dweights, dlearned = carry
     n = states - 1 - back
-    arguments = _at(bank, n), _at(stats['pools'], n), shared[:, n]
+    arguments = rows.at(bank, n), rows.at(stats['pools'], n), shared[:, n]
     dx, dw = _shared_back(form, mode, dbank, *arguments, 1)
     # All that the finished state flows into is known by now.
-    total = mixed.shuffle(form, _add(_at(dbank, n), dx), back=True)
-    carry = _put(dbank, n, total), total[0], dweights, dlearned
+    total = mixed.shuffle(form, rows.add(rows.at(dbank, n), dx), back=True)
+    carry = rows.put(dbank, n, total), total[0], dweights, dlearned
     carry = lax.fori_loop(starts[first, n], ends[n], one_edge, carry)
     dbank, _, dweights, dlearned = carry
     return dbank, dshared.at[:, n].set(dw), dweights, dlearned
@@ -174,6 +177,8 @@ def reduce_inputs(form, mode, inputs, params, stats, weights):
 
 
 def _reduce(form, mode, inputs, params, stats, weights, learns=None):
+  del learns
+
   def source(_, variables):
     x, params, stats, weights = variables
     state = mixed.split(form, x)
@@ -204,7 +209,7 @@ def _reduce_fwd(form, mode, *primals):
 
 
 def _reduce_bwd(form, mode, residuals, gradients):
-  (rows, learns), dnodes = residuals, tuple(map(_as_array, gradients[0]))
+  (of_sources, learns), dnodes = residuals, tuple(map(_as_array, gradients[0]))
   mode = mode._replace(twice=False, again=True, learns=learns)
 
   def source(_, variables):
@@ -221,8 +226,8 @@ def _reduce_bwd(form, mode, residuals, gradients):
     total, (dweights, dlearned) = lax.scan(edge, dfirst, variables)
     return None, (mixed.join((total, *rest)), dshared + dweights, dlearned)
 
-  _, (dinputs, dweights, dlearned) = lax.scan(source, None, rows)
-  _, params, stats, *_ = rows
+  _, (dinputs, dweights, dlearned) = lax.scan(source, None, of_sources)
+  _, params, stats, *_ = of_sources
   dparams = dlearned[0] if dlearned else _zeros(params)
   return dinputs, dparams, _zeros(stats), dweights, None
 
@@ -276,10 +281,6 @@ def _values(primals):
   return jax.tree.map(lambda primal: primal.value, primals, is_leaf=_is_primal)
 
 
-def _add(tree, other):
-  return jax.tree.map(jnp.add, tree, other)
-
-
 def _zeros(tree):
   return jax.tree.map(jnp.zeros_like, tree)
 
@@ -287,23 +288,3 @@ def _zeros(tree):
 def part_of_dropout(dropout, number):
   """The (key, rate) of a cell or an edge of some number; None without dropout."""
   return dropout and (jax.random.fold_in(dropout[0], number), dropout[1])
-
-
-# An index in brackets is taken for one that may be negative or out of bounds; in a loop that costs
-# kernels, and a second pass over what is put.
-def _at(tree, index):
-  return jax.tree.map(lambda leaf: _row(leaf, index), tree)
-
-
-def _put(tree, index, values):
-  return jax.tree.map(lambda leaf, value: _with_row(leaf, index, value), tree, values)
-
-
-def _row(leaf, index):
-  start, size = (index, *[0] * (leaf.ndim - 1)), (1, *leaf.shape[1:])
-  return lax.dynamic_slice(leaf, start, size, allow_negative_indices=False)[0]
-
-
-def _with_row(leaf, index, value):
-  start = index, *[0] * (leaf.ndim - 1)
-  return lax.dynamic_update_slice(leaf, value[None], start, allow_negative_indices=False)

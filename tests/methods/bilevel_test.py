@@ -28,13 +28,14 @@ TX = optimizers.Optimizers(weights=optax.sgd(0.1), arch=optax.sgd(0.5), epoch_st
 HP = ConfigDict({'warmup_epochs': 0, 'order': 1})
 
 
-def loss(params, stats, weights, images, labels, dropout=None):
+def loss(params, stats, weights, images, labels, dropout=None, learns=None):
   value = images.mean() * params['w'] * weights['normal'][0, 0]
   stats = {'seen': 10 * stats['seen'] + parallel.mean(images.mean())}
   return value, (stats, jnp.stack([images, -images], axis=-1))
 
 
 NET = Net(tiny.TINY, init=None, apply=None, loss=loss)
+in_either_form = pytest.mark.parametrize('net', [NET, NET._replace(one_program=True)])
 
 
 def state(alphas=(0.0, 0.0), tx=TX):
@@ -126,13 +127,14 @@ def test_arch_step_asks_for_no_gradient_of_the_params():
     on_devices(step, state(), TRAIN)
 
 
-def test_darts_steps_the_architecture_first_and_the_weights_under_the_new_one():
+@in_either_form
+def test_darts_steps_the_architecture_first_and_the_weights_under_the_new_one(net):
   """Alphas 0 make m = 1/2, whose gradients are +-1/4: 4 * 2 / 4 = 2, and alphas -1 and 1.
 
   Then m = 1 / (1 + e^2), and the gradient of w is 1 * m. Both halves pass the running statistics,
   the architecture's first: 10 * (10 * 1 + 4) + 1.
   """
-  step = functools.partial(darts.step, None, net=NET, tx=TX, hp=HP)
+  step = functools.partial(darts.step, None, net=net, tx=TX, hp=HP)
   after, metrics = on_devices(step, state(), TRAIN, VAL)
   np.testing.assert_allclose(after.arch['normal'], [[-1, 1]], rtol=1e-6)
   mixed = 1 / (1 + np.exp(2))
@@ -143,11 +145,12 @@ def test_darts_steps_the_architecture_first_and_the_weights_under_the_new_one():
   np.testing.assert_allclose(metrics['train_loss'], 1 * 2 * mixed, rtol=1e-6)
 
 
-def test_the_architecture_rests_while_it_warms_up():
+@in_either_form
+def test_the_architecture_rests_while_it_warms_up(net):
   """Step 7 is in the second epoch of 4 steps, step 8 in the third."""
   for warmup, moves in ((1, True), (2, False)):
     hp = ConfigDict({'warmup_epochs': warmup, 'order': 1})
-    step = functools.partial(darts.step, None, net=NET, tx=TX, hp=hp)
+    step = functools.partial(darts.step, None, net=net, tx=TX, hp=hp)
     after, metrics = on_devices(step, state(), TRAIN, VAL)
     assert np.any(after.arch['normal'] != 0) == moves
     assert (after.batch_stats['seen'] == 141) == moves

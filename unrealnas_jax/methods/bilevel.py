@@ -42,8 +42,7 @@ def _unless_warming_up(state, val, *, net, tx, hp, weights, dropout, gradient):
   def measure_only(state):
     return state, measure(state, val, net=net, weights=weights(state.arch), dropout=dropout)
 
-  warm = state.step < hp.warmup_epochs * tx.epoch_steps
-  return lax.cond(warm, measure_only, update, state)
+  return lax.cond(optimizers.warms_up(state, tx, hp), measure_only, update, state)
 
 
 def first_order(state, val, *, net, tx, weights, dropout):

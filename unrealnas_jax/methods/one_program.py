@@ -60,7 +60,7 @@ def alternate(state, train, val, *, net, tx, hp, weights, train_weights=None, dr
 
 
 def fits(net, hp):
-  """Whether steps of a supernet can be, and are better, made so."""
+  """Whether steps of a supernet can be made so, and should be."""
   return net.one_program and hp.order == 1 and not net.smoothing
 
 
@@ -74,5 +74,5 @@ def _unless_warming_up(of_params, state, move, *, tx, hp):
   """The architecture is only measured at first: there is no way back, and nothing moves."""
   if hp.warmup_epochs == 0:
     return move(state)
-  warm = state.step < hp.warmup_epochs * tx.epoch_steps
-  return lax.cond(warm & ~of_params, lambda state: state, move, state)
+  rests = optimizers.warms_up(state, tx, hp) & ~of_params
+  return lax.cond(rests, lambda state: state, move, state)

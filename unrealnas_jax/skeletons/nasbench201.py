@@ -8,7 +8,7 @@ import functools
 
 import jax
 
-from unrealnas_jax import layers, mixed, ops, repeat, walks
+from unrealnas_jax import layers, mixed, ops, repeat, rows, walks
 from unrealnas_jax.stems import conv_norm, init_conv
 
 STAGES = 3
@@ -65,7 +65,7 @@ def _cell(shape, mode, weights, dropout, x, one):
   bank = walks.begin(form, x[None], space.nodes)
   variables = one['params'], one['stats'], weights
   bank, seen = walks.walk(form, mode, space.edges, bank, *variables, dropout=dropout)
-  return mixed.join([states[-1] for states in bank]), seen
+  return mixed.join(rows.at(bank, len(bank[0]) - 1)), seen
 
 
 def _init_reduce(draw, channels, affine):
