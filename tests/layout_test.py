@@ -16,7 +16,7 @@ ALLOWED_AT_TOP = {
 # A file or folder of the package imports only from earlier lines, and a folder from itself too.
 ORDER = (
   '__init__',
-  'keys growing events stop finite distributed config_file stages repeat compiled_code',
+  'keys growing events stop finite distributed config_file stages repeat rows compiled_code',
   'nasbench201 graph_layout kernels microbatch freed_memory',
   'genotype tabular parallel cost depthwise environment',
   'dense drawing checkpoint metrics',
