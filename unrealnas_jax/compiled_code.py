@@ -3,11 +3,13 @@
 What XLA makes of a search step takes it the better part of a minute on a CPU. JAX can keep it; here
 is only where, how much, and from how small a program on.
 
-A kept program takes seconds still: the second start of configs/noise.py at the laptop scale traced
-its step for 6.3 s, lowered it for 3.0 s and read it for 6.5 to 12 s (2 cores, jaxlib 0.10.2). Most
-of the reading, by perf, is XLA looking up each of 863 YNN fusions (matrix products and sums) by a
-walk over the program's 106,000 instructions. To do without those of sums (XLA_FLAGS=
---xla_cpu_experimental_ynn_fusion_type=-reduce) is no way out: a step of DARTS took 2.6 s, not 1.6.
+A kept program takes seconds still: of the 14 to 19 s of a second start of configs/noise.py at the
+laptop scale (2 cores, jaxlib 0.10.2) its step was traced for 3.9 to 5.2 s, lowered for 2.1 to 2.8 s
+and read for 3.6 to 5.8 s. By perf, most of the reading is XLA looking up each YNN fusion (matrix
+products and sums) by a walk over all instructions; when a step's two updates were two programs
+(methods.one_program), with 863 and 106,000 of them, reading took 6.5 to 12 s of 24 to 29 s. To do
+without the fusions of sums (XLA_FLAGS=--xla_cpu_experimental_ynn_fusion_type=-reduce) is no way
+out: a step of DARTS took 2.6 s, not 1.6.
 """
 
 import os

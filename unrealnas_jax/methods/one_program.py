@@ -2,16 +2,16 @@
 
 They run one network forwards and back, and XLA compiles every call anew but a loop's body once. Of
 the gradients of kernels, half of the way back, each turn knows only while it runs whether they are
-wanted (layers.Mode.learns). The DARTS step of the paper's network at batch 16, one after the other
-on 2 cores of an AMD EPYC:
+wanted (layers.Mode.learns). The DARTS step of the paper's network at batch 16, compiled one after
+the other and then run in turn on 2 cores of an AMD EPYC:
 
                              two programs   one
   trace                      8.8 s          7.2 s
   compile                    58.4 s         46.5 s
-  step, processor's time     3.71 s         3.78 s
+  step, processors' time     3.71 s         3.78 s
 
-The second start of configs/noise.py at the laptop scale, whose program is read from disk, took 14
-to 18 s instead of 27 s to its first step.
+What it does for a start that reads its program from disk stands in compiled_code.py. On TPU and GPU
+both updates are written out: conditions should cost more there, which was not measured.
 """
 
 import jax
