@@ -1,10 +1,10 @@
 """Equal parts of a network as a loop, because XLA compiles a loop's body once but every call anew.
 
 Short rows are written out all the same: a loop keeps copies of what its body needs on the way
-back. The search step of DARTS (batch 16, three rows of 2, 3 and 3 cells) on 2 cores took 1.44 s and
-146 MB written out, 1.6 s and 248 MB in loops, with 46 and 40 s to compile, when a step's two updates
-were compiled each; of 20 cells, 6 to 7 a row, loops compiled in 50 s. What is written out, as all is
-in plain form (layers.Mode), makes its choices while it is traced.
+back. The search step of DARTS (batch 16, three rows of 2, 3 and 3 cells) on 2 cores took 1.44 s
+and 146 MB written out, 1.6 s and 248 MB in loops, with 46 and 40 s to compile, when a step's two
+updates were compiled each; of 20 cells, 6 to 7 a row, loops compiled in 50 s. What is written out,
+as all is in plain form (layers.Mode), makes its choices while it is traced.
 """
 
 import operator
