@@ -27,6 +27,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from unrealnas_jax import repeat
+
 IMAGES_AT_ONCE = 4  # of the kernel gradient, so that its sums are read and written less often
 
 
@@ -113,9 +115,10 @@ def _unit_conv_bwd(dilation, padding, residuals, g):
   def gradient(*arguments):
     return _kernel_gradient(*arguments, dilation).astype(kernel.dtype)
 
-  if learns is None:
-    return dx, gradient(*arguments), None
-  return dx, lax.cond(learns, gradient, lambda *_: jnp.zeros_like(kernel), *arguments), None
+  def zeros(*_):
+    return jnp.zeros_like(kernel)
+
+  return dx, repeat.choose(learns is None or learns, gradient, zeros, *arguments), None
 
 
 _unit_conv.defvjp(_unit_conv_fwd, _unit_conv_bwd)

@@ -244,9 +244,9 @@ def begin(form, inputs, nodes):
   return padded(states, (0, nodes))
 
 
-def padded(states, rows):
-  """States with so many zeros before and after them, for a bank."""
-  return jax.tree.map(lambda x: jnp.pad(x, [rows] + [(0, 0)] * 4), states)
+def padded(states, around):
+  """States between so many zeros, (before, after), for a bank."""
+  return jax.tree.map(lambda x: jnp.pad(x, [around] + [(0, 0)] * 4), states)
 
 
 def _order(edges, states):
